@@ -1,0 +1,11 @@
+"""Makes the collection and the lab importable, whatever folder the checkout lies in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for folder in (ROOT / ".cache", ROOT / "tests" / "lab", ROOT / "tests"):
+    sys.path.insert(0, str(folder))
