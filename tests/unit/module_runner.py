@@ -1,0 +1,103 @@
+"""Runs a module of the collection as Ansible does: its own process, JSON arguments in, one JSON object out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "ansible_collections.selfhosted.bitwarden.plugins.modules"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run of a module gave back; `output` is everything it wrote, for searches for secrets."""
+
+    data: dict[str, Any]
+    rc: int
+    output: str
+
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.data.get(key, default)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.data.get("failed", False))
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.data.get("changed", False))
+
+
+def module_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """The caller's environment with the collection importable; a value of None takes a variable away."""
+    environment: dict[str, str | None] = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / ".cache"), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    environment.update(extra or {})
+    return {key: value for key, value in environment.items() if value is not None}
+
+
+def module_input(arguments: Mapping[str, Any], *, check: bool = False, diff: bool = False) -> str:
+    """The text that Ansible hands to a module on its standard input."""
+    internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_no_log": False}
+    return json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}})
+
+
+def start_module(
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    check: bool = False,
+    diff: bool = False,
+    env: Mapping[str, str | None] | None = None,
+    python: str = sys.executable,
+    **popen: Any,
+) -> subprocess.Popen[str]:
+    """Starts a module and returns at once; hand the process to `finish_module`."""
+    process = subprocess.Popen(
+        [python, "-m", f"{PACKAGE}.{name}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="surrogateescape",
+        env=module_environment(env),
+        **popen,
+    )
+    if process.stdin is None:
+        raise RuntimeError("the module was started without standard input")
+    process.stdin.write(module_input(arguments, check=check, diff=diff))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def finish_module(process: subprocess.Popen[str], timeout: float = 120) -> Result:
+    """Waits for a started module and parses its answer."""
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    lines = [line for line in stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        raise AssertionError(f"the module gave no JSON (rc {process.returncode}):\n{stdout}\n{stderr}")
+    return Result(json.loads(lines[-1]), process.returncode, stdout + stderr)
+
+
+def run_module(name: str, arguments: Mapping[str, Any], *, timeout: float = 120, **options: Any) -> Result:
+    """Runs a module to its end. Options: check, diff, env, python, and what Popen takes (user, group, cwd…)."""
+    return finish_module(start_module(name, arguments, **options), timeout)
