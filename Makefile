@@ -1,0 +1,60 @@
+# One entry for people and for CI. Nothing is installed outside this folder, but for Debian's
+# own packages (python3-venv, nodejs, npm) when they are missing and the user may install them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.ready
+SCENARIO ?= default
+PYTEST_ARGS ?=
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help setup demo test test-long lint sanity bench coverage molecule clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make the virtual environment and the collection's path
+	@mkdir -p .cache/ansible_collections/selfhosted
+	@ln -sfn ../../.. .cache/ansible_collections/selfhosted/bitwarden
+
+$(STAMP): $(wildcard tests/requirements/*.txt)
+	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+demo: setup ## See the whole help page done on two servers, US and EU
+	@$(BIN)/python tests/demo.py
+
+test: setup lint sanity ## Everything that CI runs: lint, sanity, all tests
+	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" npm
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not long" $(PYTEST_ARGS)
+
+test-long: setup ## The tests that take minutes
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
+lint: setup ## ansible-lint, yamllint, ruff, mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy plugins/module_utils tests/lab/bwlab
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline --strict --profile production
+
+sanity: setup ## ansible-test sanity, all tests, no ignores
+	tests/tools/sanity.sh
+
+bench: setup ## Measure; writes tests/bench/results.json
+	$(BIN)/python tests/bench/bench.py
+
+coverage: setup ## Branch coverage of the plugins, modules in subprocesses included
+	tests/tools/coverage.sh
+
+molecule: setup ## Run one Molecule scenario: make molecule SCENARIO=default
+	$(BIN)/molecule test -s $(SCENARIO)
+
+clean: ## Remove everything that these targets made
+	@rm -rf .cache .venv .lab .mypy_cache .pytest_cache .ruff_cache .coverage* tests/output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
