@@ -1,0 +1,163 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A persona is one Bitwarden deployment (a cloud region or a self-hosted server): its settings, tables, keys, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bwlab import times
+from bwlab.keys import SigningKey
+from bwlab.labdb import Fault, LabDb
+from bwlab.ratelimit import Limiter
+from bwlab.store import Store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.x509 import Certificate
+
+VERSION = "2026.7.2"
+GIT_HASH = "ffc280d2"
+
+
+@dataclass
+class Settings:
+    """What the running containers were given; `env` has everything, by lower-case key without `globalSettings__`."""
+
+    installation_id: str = ""
+    installation_key: str = ""
+    enable_cloud_communication: bool = False
+    cloud_region: str | None = None
+    identity_uri: str = "https://identity.bitwarden.com"
+    api_uri: str = "https://api.bitwarden.com"
+    license_dir: Path | None = None
+    log_dir: Path | None = None
+    urls: dict[str, str] = field(default_factory=dict)
+    issuer: str = "http://localhost"
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def settings_from_env(env: Mapping[str, str], base: Settings) -> Settings:
+    """`base` with what an environment (of the api container) says; names are case-insensitive to the app."""
+    given = {key.lower().removeprefix("globalsettings__"): value for key, value in env.items()}
+    return Settings(
+        installation_id=given.get("installation__id", base.installation_id),
+        installation_key=given.get("installation__key", base.installation_key),
+        enable_cloud_communication=given.get("enablecloudcommunication", "false").strip().lower() == "true",
+        cloud_region=given.get("baseserviceuri__cloudregion", base.cloud_region),
+        identity_uri=given.get("installation__identityuri") or "https://identity.bitwarden.com",
+        api_uri=given.get("installation__apiuri") or "https://api.bitwarden.com",
+        license_dir=base.license_dir,
+        log_dir=base.log_dir,
+        urls=base.urls,
+        issuer=base.issuer,
+        env=given,
+    )
+
+
+class Lab:
+    """All personas of one lab. `db` is None in a replay; `delay` is the length of the server's two seconds."""
+
+    def __init__(self, directory: Path, *, db: LabDb | None = None, delay: float = 2.0) -> None:
+        self.directory = directory
+        self.db = db
+        self.delay = delay
+        self.personas: dict[str, Persona] = {}
+        self.hosts: dict[str, str] = {}
+        self.license_signer: RSAPrivateKey | None = None
+        self.license_certificates: list[Certificate] = []
+
+    def cloud_at(self, uri: str) -> tuple[Persona, str] | None:
+        """The cloud persona and service behind a base address such as https://api.bitwarden.eu, by host name."""
+        host = uri.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0].lower()
+        found = self.hosts.get(host)
+        if found is None:
+            return None
+        name, service = found.rsplit("/", 1)
+        return self.personas[name], service
+
+
+class Persona:
+    """`name` is "cloud:US" or "server:us1", `kind` "cloud" or "self_hosted"."""
+
+    def __init__(self, name: str, kind: str, store: Store, lab: Lab, base: Settings) -> None:
+        self.name = name
+        self.kind = kind
+        self.store = store
+        self.lab = lab
+        self.base = base
+        self.clock_offset = 0.0
+        self.fixed_now: datetime | None = None
+        self.limiter = Limiter()
+        self.vault = ""
+        self._signing: SigningKey | None = None
+        lab.personas[name] = self
+
+    @property
+    def short_name(self) -> str:
+        return self.name.partition(":")[2]
+
+    @property
+    def is_cloud(self) -> bool:
+        return self.kind == "cloud"
+
+    def now(self) -> datetime:
+        if self.fixed_now is not None:
+            return self.fixed_now + timedelta(seconds=self.clock_offset)
+        offset = self.clock_offset
+        if self.lab.db is not None:
+            offset += self.lab.db.clock_offset(self.short_name)
+            fault = self.fault("clock_skew", count=False)
+            offset += fault.number("seconds", -120.0) if fault else 0.0
+        return datetime.now(UTC) + timedelta(seconds=offset)
+
+    def settings(self) -> Settings:
+        """A server's follow the environment of its running api container; a container not running keeps the base."""
+        if self.is_cloud or self.lab.db is None:
+            return self.base
+        container = self.lab.db.container(self.short_name, "api")
+        return settings_from_env(container["env"], self.base) if container else self.base
+
+    def fault(self, name: str, path: str | None = None, *, count: bool = True) -> Fault | None:
+        """The fault of that name if it holds for this persona now (`server=us1` or `persona=cloud:US` limit it)."""
+        if self.lab.db is None:
+            return None
+        if not count:
+            return next((fault for fault in self.lab.db.faults() if self._holds(fault, name)), None)
+        return self.lab.db.take_fault(name, server=self.short_name, persona=self.name, path=path)
+
+    def _holds(self, fault: Fault, name: str) -> bool:
+        limit = fault.options.get("server") or fault.options.get("persona")
+        return fault.name == name and fault.count_left != 0 and limit in (None, self.name, self.short_name)
+
+    def signing(self) -> SigningKey:
+        """Identity's token signing key: made when first needed and kept in the persona's tables."""
+        if self._signing is None:
+            self._signing = SigningKey.of(self.store)
+        return self._signing
+
+    def mail(self, to: str, subject: str, text: str) -> None:
+        """Mails are rows of the lab's own table: nobody sends them, tests and the replay read them."""
+        row = {"To": to, "Subject": subject, "Text": text, "CreationDate": times.column(self.now())}
+        self.store.insert("LabMail", row)
+
+    def log(self, category: str, level: str, *lines: str) -> None:
+        """One entry of the Api's log file, with the real line form, in the directory that the host has for it."""
+        directory = self.settings().log_dir
+        moment = self.now()
+        entry = {"Category": category, "Level": level, "Text": "\n".join(lines)}
+        self.store.insert("LabLog", {**entry, "CreationDate": times.column(moment)})
+        if directory is None:
+            return
+        folder = directory / "api" / "Api"
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0+00:00"
+        with (folder / f"{moment:%Y%m%d}.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{stamp}  [{level}] {lines[0]} ({category})\n")
+            file.writelines(f"{line}\n" for line in lines[1:])
+
+
+Row = dict[str, Any]
