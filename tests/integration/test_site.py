@@ -1,0 +1,169 @@
+"""site.yml against the lab, as a user runs it: predicted, done, done again, interrupted, refused."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labkit import Lab
+
+pytestmark = pytest.mark.xdist_group("site")
+
+CHANGES = [
+    "Get the billing sync token",
+    "Merge the region's keys into the env file",
+    "Restart the stack if the containers do not have what the files say",
+    "Apply the billing sync token",
+    "Sync the license",
+]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two servers, US and EU, fresh; the tests of this file run in order on it."""
+    lab = Lab(tmp_path_factory.mktemp("site"), "--servers", "2", "--regions", "US,EU")
+    yield lab
+    lab.down()
+
+
+def test_check_mode_names_the_changes_and_makes_none(lab: Lab) -> None:
+    before, log = lab.state(), lab.last()
+    files = {host: lab.env_file(host).read_bytes() for host in before["servers"]}
+    play = lab.site("--check", "--diff")
+    assert play.changed() == {"us1": CHANGES, "eu1": CHANGES}
+    after = lab.state()
+    for cloud in (*before["clouds"].values(), *after["clouds"].values()):
+        cloud.pop("requests")
+        cloud.pop("token_requests")
+    assert after == before
+    assert {host: lab.env_file(host).read_bytes() for host in after["servers"]} == files
+    writes = [entry for entry in lab.log(log) if entry["method"] != "GET" and "/connect/token" not in entry["path"]]
+    assert writes == []
+
+
+def test_first_run_does_all_four_steps_with_one_restart_each(lab: Lab) -> None:
+    play = lab.site()
+    assert play.changed() == {"us1": CHANGES, "eu1": CHANGES}
+    for name, server in lab.state()["servers"].items():
+        assert (server["stack"], server["restarts"]) == ("up", 1), name
+        connection = server["organizations"][0]["connection"]
+        assert connection["enabled"] and connection["key_is_current"] and connection["last_license_sync"], name
+        assert server["container_env"]["globalSettings__enableCloudCommunication"] == "true"
+        assert server["container_env"]["globalSettings__baseServiceUri__cloudRegion"] == server["region"]
+    environment = lab.state()["servers"]["eu1"]["container_env"]
+    assert environment["globalSettings__installation__identityUri"] == "https://identity.bitwarden.eu"
+    assert environment["globalSettings__installation__apiUri"] == "https://api.bitwarden.eu"
+    assert environment["globalSettings__pushRelayBaseUri"] == "https://push.bitwarden.eu"
+
+
+def test_second_run_changes_nothing_and_asks_the_cloud_nothing(lab: Lab) -> None:
+    before, log = lab.state(), lab.last()
+    play = lab.site()
+    assert play.changed() == {}
+    assert {host: recap["changed"] for host, recap in play.recap.items()} == {"us1": 0, "eu1": 0}
+    after = lab.state()
+    assert after == before
+    asked = [entry["persona"] for entry in lab.log(log)]
+    assert not [persona for persona in asked if persona.startswith("cloud:")]
+    for host in ("us1", "eu1"):
+        assert asked.count(f"server:{host}") <= 5
+
+
+def test_a_file_that_setup_rewrote_is_left_alone(lab: Lab) -> None:
+    script = lab.bwdata("us1").parent / "bitwarden.sh"
+    for command in ("rebuild", "start"):
+        python = lab.directory / "hosts" / "us1" / "bin" / "python"
+        code = f"import subprocess; subprocess.run(['{script}', '{command}'], input='y\\n', text=True, check=True)"
+        subprocess.run([python, "-c", code], check=True, capture_output=True)
+    text = lab.env_file("us1").read_bytes()
+    assert lab.site().changed() == {}
+    assert lab.env_file("us1").read_bytes() == text
+
+
+def test_killed_between_write_and_restart_is_healed_by_the_next_run(lab: Lab) -> None:
+    path = lab.env_file("us1")
+    path.write_text(path.read_text().replace("enableCloudCommunication=true", "enableCloudCommunication=false"))
+    assert lab.site("--limit", "us1").changed()["us1"]
+    path.write_text(path.read_text().replace("enableCloudCommunication=true", "enableCloudCommunication=false"))
+    restarts = lab.state()["servers"]["us1"]["restarts"]
+    lab.site("--limit", "us1", ok=False)
+    assert lab.state()["servers"]["us1"]["restarts"] == restarts + 1
+    # The file is right again, the containers have it; now the run dies in between.
+    lab.call("fault", "set", "killed_between_write_and_restart", "server=us1", "count=1")
+    path.write_text(path.read_text() + "globalSettings__extra=1\n")
+    killed = lab.site("--limit", "us1", ok=False)
+    assert killed.status != 0
+    server = lab.state()["servers"]["us1"]
+    assert server["restarts"] == restarts + 1
+    healed = lab.site("--limit", "us1")
+    assert healed.changed() == {"us1": ["Restart the stack if the containers do not have what the files say"]}
+    assert lab.state()["servers"]["us1"]["restarts"] == restarts + 2
+
+
+def test_a_stack_that_is_down_is_brought_up(lab: Lab) -> None:
+    python = lab.directory / "hosts" / "eu1" / "bin" / "python"
+    script = lab.bwdata("eu1").parent / "bitwarden.sh"
+    code = f"import subprocess; subprocess.run(['{script}', 'stop'], input='y\\n', text=True, check=True)"
+    subprocess.run([python, "-c", code], check=True, capture_output=True)
+    assert lab.state()["servers"]["eu1"]["stack"] == "down"
+    lab.site("--limit", "eu1")
+    assert lab.state()["servers"]["eu1"]["stack"] == "up"
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Lab]:
+    """A lab of its own."""
+    lab = Lab(tmp_path / "lab", "--servers", "2", "--regions", "US,EU")
+    yield lab
+    lab.down()
+
+
+def test_no_secret_in_output_files_or_process_list(fresh: Lab) -> None:
+    stop = threading.Event()
+    seen: list[bytes] = []
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.append(path.read_bytes())
+                except OSError:
+                    continue
+
+    known = set(fresh.secrets())
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        check = fresh.site("--check", "-vvvv", "--diff")
+        first = fresh.site("-vvvv", "--diff")
+        second = fresh.site("-vvvv", "--diff")
+    finally:
+        stop.set()
+        watcher.join()
+    secrets = known | set(fresh.secrets())
+    assert len(secrets) >= 20
+    for play in (check, first, second):
+        assert not [secret for secret in secrets if secret in play.output]
+    processes = set(seen)
+    assert not [secret for secret in secrets for line in processes if secret.encode() in line]
+    # What the run leaves behind on the controller: Ansible's own folder and the lock files.
+    left = [path for path in (fresh.directory / "ansible").rglob("*") if path.is_file()]
+    assert not [path for path in left for secret in secrets if secret.encode() in path.read_bytes()]
+
+
+def test_one_cloud_organization_on_several_servers_is_asked_once(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab", "--servers", "4", "--regions", "US", "--one-organization")
+    try:
+        lab.site("--forks", "4")
+        posts = [entry for entry in lab.log() if entry["method"] == "POST" and entry["path"].endswith("/api-key")]
+        assert len(posts) == 1
+        (organization,) = [o for o in lab.state()["clouds"]["US"]["organizations"] if o["billing_sync_key_created"]]
+        assert organization["rotations"] == 0
+        for server in lab.state()["servers"].values():
+            assert server["organizations"][0]["connection"]["key_is_current"]
+        assert lab.site().changed() == {}
+    finally:
+        lab.down()

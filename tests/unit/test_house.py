@@ -1,0 +1,107 @@
+"""The house's own rules, read off the source: sizes, documents, groups, no module without a test."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
+PLUGINS = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.name != "__init__.py")
+SOURCES = [*PLUGINS, *(path for path in (ROOT / "tests").rglob("*.py") if "output" not in path.parts)]
+
+
+def tree(path: Path) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def document(path: Path, name: str) -> Any:
+    """DOCUMENTATION, EXAMPLES or RETURN of a module."""
+    for node in tree(path).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return yaml.safe_load(ast.literal_eval(node.value))
+    raise AssertionError(f"{path.name} has no {name}")
+
+
+def code_lines(path: Path) -> int:
+    """Lines that hold code: no blank lines, comments, docstrings or documentation blocks."""
+    text = path.read_text(encoding="utf-8")
+    skip: set[int] = set()
+    for node in ast.walk(tree(path)):
+        documented = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        block = (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in ("DOCUMENTATION", "EXAMPLES", "RETURN")
+        )
+        if documented or block:
+            skip.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return sum(
+        1
+        for number, line in enumerate(text.splitlines(), 1)
+        if number not in skip and line.strip() and not line.strip().startswith("#")
+    )
+
+
+def test_modules_are_small() -> None:
+    assert statistics.median(code_lines(path) for path in MODULES) <= 80
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_are_under_sixty_lines(path: Path) -> None:
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno + 1 > 60]
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_public_things_are_documented(path: Path) -> None:
+    found = tree(path)
+    nodes = [found, *(n for n in ast.walk(found) if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_")]
+    if path.parent.name == "doc_fragments":
+        nodes = [node for node in nodes if not isinstance(node, ast.ClassDef)]
+    assert not [getattr(node, "name", "the file") for node in nodes if not ast.get_docstring(node)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_attributes_are_stated_and_a_test_names_the_module(path: Path) -> None:
+    attributes = document(path, "DOCUMENTATION")["attributes"]
+    assert {"check_mode", "diff_mode", "idempotent"} <= set(attributes)
+    assert document(path, "RETURN")
+    assert ast.unparse(tree(path)).count("EXAMPLES") == 1
+    tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py") if p != Path(__file__))
+    assert re.search(rf"\b{path.stem}\b", tests), "no test names this module"
+
+
+def test_every_api_module_is_in_an_action_group() -> None:
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    grouped = {name for group in runtime["action_groups"].values() for name in group if isinstance(name, str)}
+    on_the_server = {"env_file", "stack"}
+    assert grouped == {path.stem for path in MODULES} - on_the_server
+    assert re.fullmatch(r">=\d+\.\d+\.\d+", runtime["requires_ansible"])
+
+
+def test_modules_of_the_server_import_the_standard_library_only() -> None:
+    allowed = {"ansible", "ansible_collections"}
+    standard = __import__("sys").stdlib_module_names
+    for name in ("modules/env_file", "modules/stack", "module_utils/env_file", "module_utils/compose"):
+        path = ROOT / "plugins" / f"{name}.py"
+        for node in ast.walk(tree(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            assert {one.split(".")[0] for one in names} <= allowed | standard, path
+
+
+def test_the_readme_names_the_two_commands_on_its_first_screen_and_only_targets_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    first_screen = "\n".join(readme.splitlines()[:24])
+    assert re.findall(r"^make (\w+)", first_screen, re.MULTILINE) == ["demo", "test"]
+    assert set(re.findall(r"`?make ([a-z-]+)", readme)) <= targets
