@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, selfhosted.bitwarden contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # Where the Bitwarden cloud is.
+    DOCUMENTATION = r"""
+options:
+  region:
+    description:
+      - The region of the Bitwarden cloud, V(US), V(EU) or V(Gov) in any case of letters.
+      - Or a dictionary with C(name), C(api) and C(identity) for a cloud that is not listed.
+      - Exactly one of O(region), O(url), and O(api_url) with O(identity_url) must be given.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_REGION) is used.
+    type: raw
+  url:
+    description:
+      - The address of the cloud's web vault, under which C(/api) and C(/identity) answer too.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_URL) is used.
+    type: str
+  api_url:
+    description:
+      - The address of the API. Needs O(identity_url) beside it.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_API_URL) is used.
+    type: str
+  identity_url:
+    description:
+      - The address of the identity service. Needs O(api_url) beside it.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_IDENTITY_URL) is used.
+    type: str
+"""
+
+    # Who logs in there.
+    LOGIN = r"""
+options:
+  client_id:
+    description:
+      - The C(client_id) of the API key of an owner of the organization at the cloud, C(user.) and a GUID.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_CLIENT_ID) is used.
+    type: str
+    required: true
+  client_secret:
+    description:
+      - The C(client_secret) of that API key.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_CLIENT_SECRET) is used.
+    type: str
+    required: true
+"""
