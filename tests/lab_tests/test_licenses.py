@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ import pytest
 from bwlab import license_check, licenses
 from bwlab.license_check import LicenseError
 from bwlab.license_fields import EMPTY_GUID, License, empty_license
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.x509 import Certificate
+from bwlab.licenses import LicenseSigner
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "lab" / "data" / "recordings"
 RECORDED = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
@@ -26,15 +25,9 @@ UNVERIFIED: jwt.types.Options = {"verify_signature": False}
 REAL_FILES = sorted((RECORDINGS / "baseline-licenses" / "organization").glob("*.json"))
 
 
-@dataclass
-class Signer:
-    key: RSAPrivateKey
-    certificate: Certificate
-
-
 @pytest.fixture(scope="module")
-def signer() -> Signer:
-    return Signer(*licenses.new_certificate())
+def signer() -> LicenseSigner:
+    return LicenseSigner.create()
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +37,20 @@ def organization() -> dict[str, Any]:
 
 
 @pytest.fixture
-def good(organization: dict[str, Any], signer: Signer) -> License:
-    return licenses.make_license(organization, INSTALLATION, RECORDED, signer.key)
+def good(organization: dict[str, Any], signer: LicenseSigner) -> License:
+    return licenses.make_license(organization, INSTALLATION, RECORDED, signer)
 
 
-def check(license_: License, signer: Signer, now: datetime = RECORDED, installation: str = INSTALLATION) -> None:
+def check(license_: License, signer: LicenseSigner, now: datetime = RECORDED, installation: str = INSTALLATION) -> None:
     trusted = [signer.certificate]
     claims = license_check.token_claims(license_, trusted, now)
     license_check.check_usable(license_, claims, installation_id=installation, trusted=trusted, now=now)
 
 
-def signed_anew(license_: License, signer: Signer, **claims: Any) -> License:
+def signed_anew(license_: License, signer: LicenseSigner, **claims: Any) -> License:
     payload = jwt.decode(license_["Token"], options=UNVERIFIED)
     payload = {name: value for name, value in {**payload, **claims}.items() if value is not None}
-    return {**license_, "Token": jwt.encode(payload, signer.key, algorithm="RS256")}
+    return {**license_, "Token": signer.token(payload)}
 
 
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: path.stem)
@@ -95,7 +88,7 @@ def test_the_cloud_emits_what_the_real_cloud_emitted(organization: dict[str, Any
     assert our_claims["exp"] - our_claims["nbf"] == real_claims["exp"] - real_claims["nbf"]
 
 
-def test_a_fresh_license_is_good_at_once(good: License, signer: Signer) -> None:
+def test_a_fresh_license_is_good_at_once(good: License, signer: LicenseSigner) -> None:
     check(good, signer)
 
 
@@ -113,7 +106,7 @@ def test_a_fresh_license_is_good_at_once(good: License, signer: Signer) -> None:
         (lambda license_: empty_license(), "Version 0 is not supported."),
     ],
 )
-def test_tampered(good: License, signer: Signer, change: Callable[[License], License], text: str) -> None:
+def test_tampered(good: License, signer: LicenseSigner, change: Callable[[License], License], text: str) -> None:
     with pytest.raises(LicenseError, match=text):
         check(change(good), signer)
 
@@ -129,12 +122,12 @@ def test_tampered(good: License, signer: Signer, change: Callable[[License], Lic
         ({"aud": "organization:other"}, "IDX10214"),
     ],
 )
-def test_refused_by_its_claims(good: License, signer: Signer, claims: dict[str, Any], text: str) -> None:
+def test_refused_by_its_claims(good: License, signer: LicenseSigner, claims: dict[str, Any], text: str) -> None:
     with pytest.raises(LicenseError, match=text):
         check(signed_anew(good, signer, **claims), signer)
 
 
-def test_every_reason_is_a_line_of_its_own(good: License, signer: Signer) -> None:
+def test_every_reason_is_a_line_of_its_own(good: License, signer: LicenseSigner) -> None:
     changed = signed_anew(good, signer, Enabled="False", SelfHost="False", LicenseType="User")
     with pytest.raises(LicenseError) as error:
         check(changed, signer, installation=EMPTY_GUID)
@@ -144,7 +137,7 @@ def test_every_reason_is_a_line_of_its_own(good: License, signer: Signer) -> Non
     ]  # fmt: skip
 
 
-def test_lifetime_has_no_skew(good: License, signer: Signer) -> None:
+def test_lifetime_has_no_skew(good: License, signer: LicenseSigner) -> None:
     expires = datetime.fromtimestamp(jwt.decode(good["Token"], options=UNVERIFIED)["exp"], UTC)
     check(good, signer, now=expires)
     with pytest.raises(LicenseError, match=r"IDX10223.*ValidTo \(UTC\): '11/22/2027 3:00:00\u202fPM'"):
@@ -159,22 +152,22 @@ def test_a_foreign_signer_is_refused_and_the_trusted_key_is_named(good: License)
         license_check.token_claims(good, trusted, RECORDED)
 
 
-def test_without_token_the_dates_count(organization: dict[str, Any], signer: Signer) -> None:
+def test_without_token_the_dates_count(organization: dict[str, Any], signer: LicenseSigner) -> None:
     expired = {**organization, "ExpirationDate": "2026-11-12 14:18:00.832920"}
-    license_ = {**licenses.make_license(expired, INSTALLATION, RECORDED, signer.key), "Token": None}
+    license_ = {**licenses.make_license(expired, INSTALLATION, RECORDED, signer), "Token": None}
     with pytest.raises(LicenseError, match=r"^Invalid license\. The license has expired\.$"):
         check(license_, signer)
     with pytest.raises(LicenseError, match="hasn't been issued yet"):
         check(license_, signer, now=RECORDED - timedelta(hours=1))
 
 
-def test_a_missing_or_broken_signature_is_no_verdict(good: License, signer: Signer) -> None:
+def test_a_missing_or_broken_signature_is_no_verdict(good: License, signer: LicenseSigner) -> None:
     for signature in (None, "not base64!"):
         with pytest.raises(license_check.SignatureMissing):
             check({**good, "Token": None, "Signature": signature}, signer)
 
 
-def test_claims_win_over_the_file(good: License, signer: Signer) -> None:
+def test_claims_win_over_the_file(good: License, signer: LicenseSigner) -> None:
     claims = license_check.token_claims({**good, "Seats": 999, "Name": "Forged"}, [signer.certificate], RECORDED)
     assert claims is not None
     values = license_check.claimed_values(claims)
@@ -203,7 +196,8 @@ def test_what_is_no_license(data: bytes) -> None:
 
 
 def test_a_signer_is_kept_in_its_directory(tmp_path: Path) -> None:
-    (key, certificate), (key_again, again) = (licenses.stored_certificate(tmp_path / "keys") for _ in range(2))
-    assert certificate == again
-    assert key.private_numbers() == key_again.private_numbers()
+    first, again = (LicenseSigner.load(tmp_path / "keys") for _ in range(2))
+    assert base64.b64decode(again.sign(b"x"))
+    assert first.certificate == again.certificate
+    assert first.sign(b"x") == again.sign(b"x")
     assert (tmp_path / "keys" / "licensing.key").stat().st_mode & 0o077 == 0

@@ -20,7 +20,6 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import NameOID
 
 from bwlab import times
@@ -49,40 +48,54 @@ def api_form(license_: License) -> dict[str, Any]:
     return {camel(name): license_[name] for name, _, _ in FIELDS}
 
 
-def new_certificate() -> tuple[RSAPrivateKey, x509.Certificate]:
-    """A key that signs licenses, and the certificate that servers trust."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bitwarden License (lab)")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=3650))
-        .sign(key, hashes.SHA256())
-    )
-    return key, certificate
+class LicenseSigner:
+    """The key and certificate that sign licenses; kept in a directory so that a restarted lab trusts its own."""
 
+    def __init__(self, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+        self.key = key
+        self.certificate = certificate
 
-def stored_certificate(directory: Path) -> tuple[RSAPrivateKey, x509.Certificate]:
-    """The directory's own; the first call makes it, so that a lab trusts its licenses after a restart too."""
-    key_file, certificate_file = directory / "licensing.key", directory / "licensing.pem"
-    if not key_file.exists():
-        key, certificate = new_certificate()
-        directory.mkdir(parents=True, exist_ok=True)
-        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_file.touch(mode=0o600)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    @classmethod
+    def load(cls, directory: Path) -> LicenseSigner:
+        """The directory's signer; the first call makes it."""
+        key_file, certificate_file = directory / "licensing.key", directory / "licensing.pem"
+        if not key_file.exists():
+            signer = cls.create()
+            directory.mkdir(parents=True, exist_ok=True)
+            certificate_file.write_bytes(signer.certificate.public_bytes(serialization.Encoding.PEM))
+            key_file.touch(mode=0o600)
+            key_file.write_bytes(
+                signer.key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+            )
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError(f"{key_file} holds no RSA key; remove it and the certificate beside it")
+        return cls(key, load_certificate(certificate_file))
+
+    @classmethod
+    def create(cls) -> LicenseSigner:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bitwarden License (lab)")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=3650))
+            .sign(key, hashes.SHA256())
         )
-        key_file.write_bytes(pem)
-    loaded = serialization.load_pem_private_key(key_file.read_bytes(), None)
-    if not isinstance(loaded, RSAPrivateKey):
-        raise ValueError(f"{key_file} holds no RSA key; remove it and the certificate beside it")
-    return loaded, load_certificate(certificate_file)
+        return cls(key, certificate)
+
+    def sign(self, data: bytes) -> str:
+        return base64.b64encode(self.key.sign(data, padding.PKCS1v15(), hashes.SHA256())).decode()
+
+    def token(self, claims: Mapping[str, Any]) -> str:
+        return jwt.encode(dict(claims), self.key, algorithm="RS256")
 
 
 def load_certificate(path: Path) -> x509.Certificate:
@@ -156,7 +169,9 @@ def token_claims(license_: License, organization: Mapping[str, Any], now: dateti
     return claims
 
 
-def make_license(organization: Mapping[str, Any], installation_id: str, now: datetime, key: RSAPrivateKey) -> License:
+def make_license(
+    organization: Mapping[str, Any], installation_id: str, now: datetime, signer: LicenseSigner
+) -> License:
     """The license that the cloud emits for this row of Organization."""
     license_ = empty_license()
     for name, kind, column in FIELDS:
@@ -179,10 +194,8 @@ def make_license(organization: Mapping[str, Any], installation_id: str, now: dat
         LicenseType=ORGANIZATION_LICENSE,
     )
     license_["Hash"] = license_hash(license_)
-    license_["Signature"] = base64.b64encode(
-        key.sign(signed_bytes(license_), padding.PKCS1v15(), hashes.SHA256())
-    ).decode()
-    license_["Token"] = jwt.encode(token_claims(license_, organization, now), key, algorithm="RS256")
+    license_["Signature"] = signer.sign(signed_bytes(license_))
+    license_["Token"] = signer.token(token_claims(license_, organization, now))
     return license_
 
 
