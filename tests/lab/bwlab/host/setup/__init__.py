@@ -1,0 +1,7 @@
+"""A stand-in for Bitwarden's Setup program: `-install`, `-update` and `-printenv` over a bwdata folder."""
+
+from __future__ import annotations
+
+from bwlab.host.setup.program import Setup, run
+
+__all__ = ["Setup", "run"]

@@ -1,0 +1,34 @@
+"""Options of the lab's own tests: other recordings, other cases of the Setup program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parent.parent / "lab" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--recordings", metavar="DIR", help="recorded exchanges to replay instead of tests/lab/data/recordings"
+    )
+    parser.addoption(
+        "--setup-cases", metavar="DIR", help="cases of the Setup program instead of tests/lab/data/fixtures"
+    )
+
+
+def _folder(config: pytest.Config, option: str, name: str) -> Path:
+    # The option is unknown when pytest starts in a folder above this one.
+    given = config.getoption(option, default=None)
+    return Path(str(given)).resolve() if given else DATA / name
+
+
+@pytest.fixture(scope="session")
+def recordings(pytestconfig: pytest.Config) -> Path:
+    return _folder(pytestconfig, "--recordings", "recordings")
+
+
+@pytest.fixture(scope="session")
+def fixtures(pytestconfig: pytest.Config) -> Path:
+    return _folder(pytestconfig, "--setup-cases", "fixtures")
