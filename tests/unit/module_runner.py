@@ -14,6 +14,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.selfhosted.bitwarden.plugins.modules"
 
+# Everything is imported before the rights are given up, since the interpreter may lie where only root can read.
+AS_USER = """
+import importlib, os, sys
+import ansible.module_utils.basic, ansible.module_utils.common.arg_spec, ansible.module_utils.common.validation
+module = importlib.import_module(sys.argv[1])
+uid = int(sys.argv[2])
+del sys.argv[1:]
+os.setgroups([])
+os.setgid(uid)
+os.setuid(uid)
+os.environ["HOME"] = "/"
+module.main()
+"""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -32,6 +46,11 @@ class Result:
     @property
     def failed(self) -> bool:
         return bool(self.data.get("failed", False))
+
+    @property
+    def warnings(self) -> str:
+        """All warnings as one text: their form differs between versions of ansible-core."""
+        return "\n".join(str(warning) for warning in self.data.get("warnings", []))
 
     @property
     def changed(self) -> bool:
@@ -63,11 +82,13 @@ def start_module(
     diff: bool = False,
     env: Mapping[str, str | None] | None = None,
     python: str = sys.executable,
+    uid: int | None = None,
     **popen: Any,
 ) -> subprocess.Popen[str]:
-    """Starts a module and returns at once; hand the process to `finish_module`."""
+    """Starts a module (as another user, where `uid` is given) and returns at once; see `finish_module`."""
+    target = f"{PACKAGE}.{name}"
     process = subprocess.Popen(
-        [python, "-m", f"{PACKAGE}.{name}"],
+        [python, "-m", target] if uid is None else [python, "-c", AS_USER, target, str(uid)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -99,5 +120,5 @@ def finish_module(process: subprocess.Popen[str], timeout: float = 120) -> Resul
 
 
 def run_module(name: str, arguments: Mapping[str, Any], *, timeout: float = 120, **options: Any) -> Result:
-    """Runs a module to its end. Options: check, diff, env, python, and what Popen takes (user, group, cwd…)."""
+    """Runs a module to its end. Options: those of `start_module`."""
     return finish_module(start_module(name, arguments, **options), timeout)

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, selfhosted.bitwarden contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs programs as the user that owns a Bitwarden installation."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import typing as t
+from dataclasses import dataclass
+
+_TIMED_OUT = 124
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user to run programs as; without a name the one that this process runs as."""
+
+    name: str | None = None
+    uid: int = -1
+    gid: int = -1
+    groups: tuple[int, ...] = ()
+    home: str = ""
+
+    @property
+    def label(self) -> str:
+        if self.name is not None:
+            return self.name
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return str(os.geteuid())
+
+    def environment(self) -> dict[str, str]:
+        """The caller's environment, without what would turn compose to other files or another project."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")}
+        if self.name is not None:
+            environment.update({"HOME": self.home, "USER": self.name, "LOGNAME": self.name})
+        return environment
+
+    def run(
+        self, command: t.Sequence[str], *, timeout: float, cwd: str | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a program to its end; one that does not end in time is ended with all its children."""
+        options: dict[str, t.Any] = {}
+        if self.name is not None:
+            options = {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=self.environment(),
+            start_new_session=True,
+            **options,
+        )
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
+            return subprocess.CompletedProcess(list(command), _TIMED_OUT, stdout, stderr)
+        return subprocess.CompletedProcess(list(command), process.returncode, stdout, stderr)
+
+
+def owner_of(path: str) -> Account:
+    """The account to drive an installation with: its owner, where this process is root and the owner is not."""
+    uid = os.stat(path).st_uid
+    if os.geteuid() != 0 or uid == 0:
+        return Account()
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(str(uid), uid, os.stat(path).st_gid, (), os.path.dirname(path))
+    groups = tuple(os.getgrouplist(user.pw_name, user.pw_gid))
+    return Account(user.pw_name, uid, user.pw_gid, groups, user.pw_dir)
