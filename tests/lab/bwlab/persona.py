@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,9 @@ from bwlab.ratelimit import Limiter
 from bwlab.store import Store
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.x509 import Certificate
+
+    from bwlab.licenses import LicenseSigner
 
 VERSION = "2026.7.2"
 GIT_HASH = "ffc280d2"
@@ -59,7 +61,10 @@ def settings_from_env(env: Mapping[str, str], base: Settings) -> Settings:
 
 
 class Lab:
-    """All personas of one lab. `db` is None in a replay; `delay` is the length of the server's two seconds."""
+    """All personas of one lab; `delay` is the length of the server's two seconds.
+
+    In a replay `db` is None and `forced` and `taps` stand for the faults of the recorded instance.
+    """
 
     def __init__(self, directory: Path, *, db: LabDb | None = None, delay: float = 2.0) -> None:
         self.directory = directory
@@ -67,13 +72,32 @@ class Lab:
         self.delay = delay
         self.personas: dict[str, Persona] = {}
         self.hosts: dict[str, str] = {}
-        self.license_signer: RSAPrivateKey | None = None
+        self.license_signer: LicenseSigner | None = None
         self.license_certificates: list[Certificate] = []
+        self.delays = 0
+        self.forced: list[Fault] = []
+        self.taps: list[dict[str, Any]] = []
+
+    async def wait(self) -> None:
+        self.delays += 1
+        await asyncio.sleep(self.delay)
+
+    def take_tap(self, method: str, path: str) -> Any:
+        """In a replay: what stood in for the cloud's answer to this outbound call; None lets the cloud answer.
+
+        A dict has status and body (text or JSON); a string says that there was no answer.
+        """
+        for index, tap in enumerate(self.taps):
+            if tap["method"] == method and tap["path"] == path:
+                answer = self.taps.pop(index)["answer"]
+                genuine = isinstance(answer, dict) and answer.get("made_by") != "tap"
+                return None if genuine else answer
+        return None
 
     def cloud_at(self, uri: str) -> tuple[Persona, str] | None:
         """The cloud persona and service behind a base address such as https://api.bitwarden.eu, by host name."""
-        host = uri.split("://", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0].lower()
-        found = self.hosts.get(host)
+        address = uri.split("://", 1)[-1].split("/", 1)[0].lower()
+        found = self.hosts.get(address) or self.hosts.get(address.rsplit(":", 1)[0])
         if found is None:
             return None
         name, service = found.rsplit("/", 1)
@@ -124,7 +148,7 @@ class Persona:
     def fault(self, name: str, path: str | None = None, *, count: bool = True) -> Fault | None:
         """The fault of that name if it holds for this persona now (`server=us1` or `persona=cloud:US` limit it)."""
         if self.lab.db is None:
-            return None
+            return next((fault for fault in self.lab.forced if fault.name == name), None)
         if not count:
             return next((fault for fault in self.lab.db.faults() if self._holds(fault, name)), None)
         return self.lab.db.take_fault(name, server=self.short_name, persona=self.name, path=path)

@@ -41,6 +41,7 @@ from bwlab.store import Store, is_guid
 JSON = "application/json; charset=utf-8"
 JSON_TYPE = re.compile(r"^(application|text)/(json|[^;]*\+json)\s*(;|$)", re.IGNORECASE)
 SCOPES = {"Licensing": "api.licensing", "Installation": "api.installation", "Push": "api.push"}
+UNHANDLED = "Bit.Api.Utilities.ExceptionHandlerFilterAttribute"
 ONLY_TEXT = {"self_hosted": "Only allowed when self hosted.", "cloud": "Only allowed when not self hosted."}
 
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -163,7 +164,7 @@ class Call:
 
     async def delay(self) -> None:
         """The two seconds that the server takes for a wrong secret."""
-        await asyncio.sleep(self.persona.lab.delay)
+        await self.persona.lab.wait()
 
     async def pause(self) -> None:
         """Between a look-up and its write: lets other requests in, as real threads would be."""
@@ -262,7 +263,7 @@ def _preflight(request: Request) -> Response | None:
     return Response(status_code=204)
 
 
-def _client(request: Request) -> str:
+def client_address(request: Request) -> str:
     address = request.client.host if request.client else ""
     return request.headers.get("x-connecting-ip", address)
 
@@ -295,7 +296,7 @@ async def _route(persona: Persona, service: str, request: Request, path: str) ->
         return await _run(call, found)
     except (ApiError, Empty) as error:
         if isinstance(error, ServerError) and error.exception:
-            persona.log("Bit.Api.Utilities.ExceptionHandlerFilterAttribute", "Error", error.exception)
+            persona.log(UNHANDLED, "Error", "Unhandled exception", error.exception)
         return error_response(error)
 
 
@@ -311,7 +312,7 @@ async def dispatch(persona: Persona, service: str, request: Request) -> Response
     path = app_path(persona, service, request.scope.get("raw_path", request.url.path.encode()).decode().split("?")[0])
     headers: dict[str, str] = {}
     if persona.is_cloud:
-        verdict = persona.limiter.check(service, request.method, path, _client(request), persona.now())
+        verdict = persona.limiter.check(service, request.method, path, client_address(request), persona.now())
         if verdict.retry_after is not None:
             return _too_many(verdict.period, verdict.retry_after)
         headers = verdict.headers
