@@ -171,12 +171,15 @@ def test_region_decides_which_server_is_asked(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a normal user is refused by the kernel; E cases cover it")
 def test_root_steps_down_to_a_user_who_may_not_write_a_read_only_file(bwdata: Path, tmp_path: Path) -> None:
-    os.chown(bwdata / ENV, 1500, 1500)
+    for path in bwdata.rglob("*"):
+        os.chown(path, 1500, 1500)
     (bwdata / ENV).chmod(0o400)
     with (tmp_path / "out").open("w") as out:
         assert run(Setup(Tree(bwdata, acting_uid=1500), stdout=out), UPDATE) == 134
         (bwdata / ENV).chmod(0o600)
+        (bwdata / "docker/global.env").unlink()
         assert run(Setup(Tree(bwdata, acting_uid=1500), stdout=out), UPDATE) == 0
+    assert (bwdata / "docker/global.env").stat().st_uid == 1500
 
 
 def test_a_second_installation_makes_new_secrets(bwdata: Path, tmp_path: Path) -> None:

@@ -64,8 +64,11 @@ class Tree:
     def write(self, name: str, content: str | bytes, mode: int | None = None) -> None:
         """In place: the same inode, owner and links; no temporary file and no copy."""
         data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+        new = not self.path(name).exists()
         fd = self._open(name, os.O_WRONLY | os.O_CREAT, 2)
         try:
+            if new and self.acting_uid and os.geteuid() == 0:
+                os.fchown(fd, self.acting_uid, -1)
             os.ftruncate(fd, 0)
             while data:
                 data = data[os.write(fd, data) :]
