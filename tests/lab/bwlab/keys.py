@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from bwlab.store import Store
 
@@ -18,18 +21,24 @@ def b64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def _certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """Always the same for the same key, as its digest names the key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bitwarden IdentityServer")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=3650))
+    return builder.sign(key, hashes.SHA256())
+
+
 class SigningKey:
     """An RSA key with the names that the real server derives from its certificate (kid, x5t)."""
 
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         self.private = key
-        public = key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        digest = hashlib.sha1(public, usedforsecurity=False).digest()
+        self._der = _certificate(key).public_bytes(serialization.Encoding.DER)
+        digest = hashlib.sha1(self._der, usedforsecurity=False).digest()
         self.x5t = b64url(digest)
         self.kid = digest.hex().upper() + "RS256"
-        self._public_der = public
 
     @classmethod
     def of(cls, store: Store) -> SigningKey:
@@ -57,6 +66,6 @@ class SigningKey:
             "x5t": self.x5t,
             "e": b64url(numbers.e.to_bytes(3, "big")),
             "n": b64url(numbers.n.to_bytes(length, "big")),
-            "x5c": [base64.b64encode(self._public_der).decode()],
+            "x5c": [base64.b64encode(self._der).decode()],
             "alg": "RS256",
         }

@@ -106,8 +106,8 @@ class Clock:
                 found.append(moment - timedelta(seconds=PERIODS[headers["x-rate-limit-limit"]]))
             self.windows[exchange["request"]["path"]] = moment
         elif (wait := headers.get("retry-after")) and int(wait) > 1:
-            end = self.windows.get(exchange["request"]["path"])
-            found.append(end - timedelta(seconds=int(wait) + 0.5) if end else self.now)
+            if end := self.windows.get(exchange["request"]["path"]):
+                found.append(end - timedelta(seconds=int(wait) + 0.5))
         claims = exchange.get("response", {}).get("access_token_claims")
         if claims:
             found.append(datetime.fromtimestamp(claims["payload"]["iat"], UTC))
@@ -117,5 +117,7 @@ class Clock:
         return [moment for moment in found if since < moment < until]
 
     def at(self, exchange: Exchange) -> datetime:
+        pause = re.search(r"([\d.]+) s apart", exchange.get("given", ""))
+        self.now += timedelta(seconds=float(pause.group(1)) if pause else 0.0)
         self.now = max([self.now, *self._hints(exchange)[:1]])
         return self.now.replace(microsecond=self.now.microsecond or 123456)

@@ -122,7 +122,10 @@ class GroupReplay:
         token = self.tokens[side, name]
         if tampered:
             head, payload, signature = token.split(".")
-            swap = {"signature": (payload, signature[::-1]), "payload": (payload[:-4] + "AAAA", signature)}
+            swap = {
+                "signature": (payload, ("A" if signature[0] != "A" else "B") + signature[1:]),
+                "payload": (payload[:-4] + "AAAA", signature),
+            }
             token = ".".join([head, *swap[tampered.group(1)]])
         return token
 
@@ -238,7 +241,8 @@ class GroupReplay:
                 self._compare_claims(comparison, recorded, body)
             comparison.values("body", recorded["body"], body)
         waited = self.world.lab.delays > 0
-        if not exchange.get("outbound") and (recorded["elapsed_seconds"] >= SECRET_DELAY) != waited:
+        told = not exchange.get("outbound") and "mail" in exchange.get("instance", "mail")
+        if told and (recorded["elapsed_seconds"] >= SECRET_DELAY) != waited:
             comparison.values("two seconds taken", recorded["elapsed_seconds"] >= SECRET_DELAY, waited)
 
     @staticmethod
@@ -290,7 +294,7 @@ class GroupReplay:
                 store.update(table, rows[-1]["Id"], **{column: body[name]})
         for persona in self.world.sides.values():
             for row in persona.store.rows("LabMail"):
-                if found := re.search(r"token&#x3D;([\w-]+)", row["Text"]):
+                if found := re.search(r"token(?:&#x3D;|=)([^&\s]+)", row["Text"]):
                     self.mailed_token = found.group(1)
         for mail in exchange.get("effect", {}).get("mails", []):
             code = re.search(r"\b(\d{8})\b", mail["text"])
