@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from bwlab.errors import ModelState
 
 JSON_DATE = re.compile(r"^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,16}))?)?(Z|[+-]\d\d:\d\d)?)?$", re.ASCII)
+PROPERTY = re.compile(r'"(\w+)"\s*:')
 NO_TOKENS = (
     "The input does not contain any JSON tokens. Expected the input to start with a valid JSON token, "
     "when isFinalBlock is true."
@@ -83,9 +84,11 @@ def reader_exception(text: str) -> str:
     return f"System.Text.Json.JsonReaderException: {what} LineNumber: 0 | BytePositionInLine: {position}."
 
 
-def serializer_exception(text: str, path: str = "$") -> list[str]:
-    """The lines when it is read into an object: the serializer's exception around the reader's."""
+def serializer_exception(text: str) -> list[str]:
+    """The lines when it is read into an object: the serializer names the property, then the reader has its say."""
     what, position = json_error(text) or ("", 0)
+    names = PROPERTY.findall(text) if text.lstrip().startswith("{") else []
+    path = f"$.{names[-1]}" if names else "$"
     where = f"LineNumber: 0 | BytePositionInLine: {position}."
     return [
         f"System.Text.Json.JsonException: {what} Path: {path} | {where}",

@@ -25,7 +25,6 @@ NOT_CONFIRMED = "Only confirmed users can sponsor other organizations."
 ONE_EACH = "Can only sponsor one organization per Organization User."
 NOT_LICENSED = "Sponsoring organization cannot send admin-initiated sponsorship invitations"
 NO_SEATS = "Cannot autoscale on self-hosted instance."
-OFFER_SUBJECT = "Accept Your Free Families Subscription"
 
 # How many base64 parts follow the number of an encrypted string's kind.
 ENCRYPTED_PARTS = {"0": 2, "1": 3, "2": 3, "3": 1, "4": 1, "5": 2, "6": 2, "7": 1}
@@ -124,12 +123,6 @@ def revoke(persona: Persona, row: Row) -> None:
         persona.store.delete(TABLE, row["Id"])
     elif not row["ToDelete"]:
         persona.store.update(TABLE, row["Id"], ToDelete=True)
-
-
-def mail_offer(persona: Persona, organization: Row, row: Row, token: str) -> None:
-    link = f"{persona.settings().urls.get('vault', '')}/#/accept-families-for-enterprise?token={token}"
-    text = f"{organization['Name']} offers you a free Families subscription: {link}&email={row['OfferedToEmail']}"
-    persona.mail(row["OfferedToEmail"], OFFER_SUBJECT, text)
 
 
 def _long_disabled(organization: Row, now: datetime) -> bool:

@@ -1,9 +1,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The token in an offer's mail, and what redeeming it needs."""
+"""An offer's mail, the token in it, and what redeeming it needs."""
 
 from __future__ import annotations
 
+import base64
+import html
 from datetime import timedelta
+from urllib.parse import quote
 
 import jwt
 
@@ -22,17 +25,42 @@ ALREADY_SPONSORED = (
 )
 
 
-def offer_token(persona: Persona, row: Row) -> str:
+def _token(persona: Persona, row: Row) -> str:
+    """Wrapped once more, as the real one has no dots in it."""
     claims = {"id": row["Id"], "email": row["OfferedToEmail"], "plan": row["PlanSponsorshipType"]}
-    return PREFIX + jwt.encode(claims, persona.signing().private, algorithm="RS256")
+    signed = jwt.encode(claims, persona.signing().private, algorithm="RS256")
+    return PREFIX + base64.urlsafe_b64encode(signed.encode()).decode().rstrip("=")
+
+
+def mail_offer(persona: Persona, organization: Row, row: Row, *, encoded_twice: bool = False) -> None:
+    """A first offer at the cloud shows the organization's name as its row has it, that is, encoded once too often."""
+    email = row["OfferedToEmail"]
+    name = html.escape(organization["Name"]) if encoded_twice else organization["Name"]
+    known = any(user["Email"].lower() == email.lower() for user in persona.store.rows("User"))
+    how = "To activate your complimentary subscription, click the link below."
+    if not known:
+        how = (
+            "To accept your complimentary subscription, you will need to create an account with this email address. "
+            "Click the link below."
+        )
+    link = f"{persona.settings().urls.get('vault', '')}/#/accept-families-for-enterprise?token={_token(persona, row)}"
+    link += f"&email={quote(email, safe='')}" + ("" if known else "&register=true")
+    text = (
+        f"A Bitwarden organization, {name}, has sponsored a free Families subscription for you! {how}\r\n\r\n"
+        "If you do not recognize this account, please ignore this message.\r\n\r\n"
+        f"{link.replace('&', '&amp;').replace('=', '&#x3D;')}"
+    )
+    persona.mail(email, "Accept Your Free Families Subscription", text)
 
 
 def offered_row(persona: Persona, token: str, email: str) -> Row | None:
     """The sponsorship that a mailed token stands for; None for any other text and for anybody else's address."""
     try:
         key = persona.signing().private.public_key()
-        claims = jwt.decode(token.removeprefix(PREFIX), key, algorithms=["RS256"])
-    except jwt.InvalidTokenError:
+        wrapped = token.removeprefix(PREFIX)
+        signed = base64.urlsafe_b64decode(wrapped + "=" * (-len(wrapped) % 4))
+        claims = jwt.decode(signed, key, algorithms=["RS256"])
+    except (ValueError, jwt.InvalidTokenError):
         return None
     row = persona.store.one(TABLE, Id=claims["id"])
     fits = row is not None and row["OfferedToEmail"] == claims["email"] and claims["email"].lower() == email.lower()

@@ -15,7 +15,7 @@ from bwlab.binding import Any_, Enum, Field, Guid, Model, String
 from bwlab.errors import BadRequest, Empty, Forbidden, ModelState, NotFound, ServerError, Unauthorized
 from bwlab.net_text import NULL_REFERENCE, json_date, null_argument
 from bwlab.sponsorship_rules import TABLE, Offer
-from bwlab.sponsorship_tokens import offer_token, offered_row
+from bwlab.sponsorship_tokens import mail_offer, offered_row
 from bwlab.sponsorship_tokens import redeem as redeem_offer
 from bwlab.store import Row, is_guid
 from bwlab.web import Call, json, ok, route
@@ -187,7 +187,7 @@ async def offer_cloud(call: Call) -> Response:
         raise BadRequest("Free Bitwarden Families sponsorship has been disabled by your organization administrator.")
     row = rules.create(call, organization, _member(call, organization_id), offer)
     if organization is not None:
-        rules.mail_offer(call.persona, organization, row, offer_token(call.persona, row))
+        mail_offer(call.persona, organization, row, encoded_twice=True)
     return ok()
 
 
@@ -204,7 +204,7 @@ async def resend(call: Call) -> Response:
     if row is not None:
         if row.get("SponsoredOrganizationId"):
             raise BadRequest("Cannot find an outstanding sponsorship offer for this organization.")
-        rules.mail_offer(call.persona, organization, row, offer_token(call.persona, row))
+        mail_offer(call.persona, organization, row)
     return ok()
 
 
@@ -302,7 +302,7 @@ async def sync(call: Call) -> Response:
     items = [_item(value) for value in model["sponsorshipsBatch"]]
     answer, to_mail = rules.sync_batch(call.persona, organization, items)
     for row in to_mail:
-        rules.mail_offer(call.persona, organization, row, offer_token(call.persona, row))
+        mail_offer(call.persona, organization, row)
     return json({"sponsorshipsBatch": answer})
 
 
