@@ -106,7 +106,7 @@ def _storage(row: Row) -> dict[str, Any]:
 
 
 def subscription_response(persona: Persona, row: Row, dates: dict[str, str | None]) -> dict[str, Any]:
-    """`dates`: expiration and expirationWithoutGracePeriod, of the row at the cloud and of the license file elsewhere."""
+    """`dates`: expiration and expirationWithoutGracePeriod, at the cloud the row's, elsewhere the license file's."""
     return {
         **organization_response(persona, row),
         **_storage(row),

@@ -105,9 +105,10 @@ class Clock:
             if self.windows.get(exchange["request"]["path"]) != moment:
                 found.append(moment - timedelta(seconds=PERIODS[headers["x-rate-limit-limit"]]))
             self.windows[exchange["request"]["path"]] = moment
-        elif (wait := headers.get("retry-after")) and int(wait) > 1:
-            if end := self.windows.get(exchange["request"]["path"]):
-                found.append(end - timedelta(seconds=int(wait) + 0.5))
+        wait = int(headers.get("retry-after", 0))
+        end = self.windows.get(exchange.get("request", {}).get("path", ""))
+        if wait > 1 and end:
+            found.append(end - timedelta(seconds=wait + 0.5))
         claims = exchange.get("response", {}).get("access_token_claims")
         if claims:
             found.append(datetime.fromtimestamp(claims["payload"]["iat"], UTC))

@@ -119,15 +119,12 @@ class GroupReplay:
         name = person[: tampered.start()] if tampered else person
         if (side, name) not in self.tokens or "new token" in given:
             self.tokens[side, name] = self.world.token(side, name)
-        token = self.tokens[side, name]
-        if tampered:
-            head, payload, signature = token.split(".")
-            swap = {
-                "signature": (payload, ("A" if signature[0] != "A" else "B") + signature[1:]),
-                "payload": (payload[:-4] + "AAAA", signature),
-            }
-            token = ".".join([head, *swap[tampered.group(1)]])
-        return token
+        head, payload, signature = self.tokens[side, name].split(".")
+        if tampered and tampered.group(1) == "signature":
+            signature = ("B" if signature[0] == "A" else "A") + signature[1:]
+        elif tampered:
+            payload = payload[:-4] + "AAAA"
+        return ".".join([head, payload, signature])
 
     def prepare_tokens(self) -> None:
         for exchange in self.exchanges:
@@ -159,6 +156,8 @@ class GroupReplay:
             self.world.instance(exchange.get("instance"))
             self._set_time(exchange)
             self.world.apply(exchange.get("prepared", {}))
+            if re.search(r"file cannot be (opened for writing|written)", exchange.get("given", "")):
+                self.world.block_file(exchange["prepared"]["license_files"])
             comparison = Comparison(self._known_values())
             try:
                 self._one(exchange, comparison)

@@ -160,16 +160,25 @@ class World:
                 for row in change.get("changed", []):
                     columns = {name: after for name, (_before, after) in row["columns"].items()}
                     store.update(table, row["key"], **self.readable(side, table, {"Id": row["key"], **columns}))
-        texts = changes.get("license_file_texts", {})
-        for name, what in changes.get("license_files", {}).items():
+        self._apply_files(changes.get("license_files", {}), changes.get("license_file_texts", {}))
+
+    def _apply_files(self, files: dict[str, str], texts: dict[str, str]) -> None:
+        """Removals first: what was a folder of files may come back as a file, and the other way round."""
+        for name in sorted(files, key=lambda name: files[name] != "removed"):
             path = self.licenses / name.partition(":")[2]
-            if what == "removed":
-                if path.is_dir():
-                    shutil.rmtree(path)
-                path.unlink(missing_ok=True)
-            elif name in texts:
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.exists() and files[name] == "removed":
+                path.unlink()
+            if files[name] != "removed" and name in texts:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(texts[name], encoding="utf-8")
+
+    def block_file(self, files: dict[str, str]) -> None:
+        """Stands in for missing rights, which root does not know: a directory in the file's place."""
+        for name, what in files.items():
+            if what == "removed":
+                (self.licenses / name.partition(":")[2]).mkdir()
 
     def restore(self, side: str, before: Rows, after: Rows) -> None:
         """Undoes what the lab's own answer changed."""
