@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Is a stored connection fit for a sync?"""
+"""The config of a billing sync connection: how it is stored, and whether it is fit for a sync."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from bwlab.errors import BadRequest
+from bwlab.licenses import net_json
 from bwlab.store import Row
 
 
@@ -24,3 +25,12 @@ def connection_config(connection: Row) -> dict[str, Any]:
     if not config.get("BillingSyncKey"):
         raise BadRequest("Failed to get Billing Sync Key")
     return config
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """As it is stored: the date is the one value whose plus sign is written as it is."""
+    members = []
+    for name, value in config.items():
+        text = json.dumps(value) if name == "LastLicenseSync" else net_json(value)
+        members.append(f"{net_json(name)}:{text}")
+    return "{" + ",".join(members) + "}"

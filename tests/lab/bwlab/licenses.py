@@ -76,7 +76,7 @@ class LicenseSigner:
 
     @classmethod
     def create(cls) -> LicenseSigner:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bitwarden License (lab)")])
         now = datetime.now(UTC)
         certificate = (

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from bwlab import license_store
 from bwlab.binding import Any_, Bool, Enum, Guid, Model
+from bwlab.connection_config import config_text
 from bwlab.errors import BadRequest, NotFound, ServerError
 from bwlab.license_fields import EMPTY_GUID
-from bwlab.licenses import net_json
 from bwlab.net_text import NULL_REFERENCE, json_date, null_argument, path_enum, reader_exception
 from bwlab.store import Row, is_guid
 from bwlab.web import Call, json, ok, route
@@ -114,7 +114,7 @@ def _columns(call: Call, model: Row) -> Row:
         "Type": model["type"],
         "OrganizationId": model["organizationId"],
         "Enabled": model["enabled"],
-        "Config": net_json(config),
+        "Config": config_text(config),
     }
 
 

@@ -13,11 +13,10 @@ from bwlab import license_store, license_update, licenses, times
 from bwlab.api.organizations import organization_response
 from bwlab.api_key_rows import DEFAULT, new_key
 from bwlab.api_key_rows import TABLE as KEY_TABLE
-from bwlab.connection_config import connection_config
+from bwlab.connection_config import config_text, connection_config
 from bwlab.errors import BadRequest, ModelState, NotFound
 from bwlab.license_check import PREMIUM_LICENSE
 from bwlab.license_fields import EMPTY_GUID, ORGANIZATION_LICENSE, License
-from bwlab.licenses import net_json
 from bwlab.outbound import LICENSE_QUERY, CloudClient
 from bwlab.persona import Persona
 from bwlab.sponsorship_rules import is_encrypted
@@ -194,5 +193,5 @@ async def sync(call: Call) -> Response:
     license_ = await _from_cloud(persona, organization, config)
     license_update.apply(persona, organization, license_)
     config["LastLicenseSync"] = times.offset_text(persona.now())
-    call.store.update(CONNECTION, connection["Id"], Config=net_json(config))
+    call.store.update(CONNECTION, connection["Id"], Config=config_text(config))
     return ok()
