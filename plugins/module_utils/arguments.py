@@ -68,7 +68,8 @@ def connection_spec(kind: str, *, login: bool = True) -> dict[str, dict[str, t.A
 
 def environment_variable(kind: str, name: str) -> str | None:
     """The variable that stands in for an option; a module for both kinds reads those of self-hosted servers."""
-    if not OPTIONS[name].env or (kind == ANY and name == "region"):
+    option = OPTIONS[name]
+    if not option.env or kind not in option.kinds or (kind == ANY and name == "region"):
         return None
     return _PREFIXES[kind] + name.upper()
 

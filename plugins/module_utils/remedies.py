@@ -191,6 +191,13 @@ RULES: tuple[Rule, ...] = (
         "the address is the Bitwarden cloud, and this only exists at a self-hosted server",
         "Give the address of your own server in url, and the API key of the owner there.",
     ),
+    Rule(
+        ANYWHERE,
+        400,
+        r"value '.*' is (not valid|invalid)|could not be converted",
+        "an id or another value has a form that the server does not know",
+        _REPORT,
+    ),
     # The key at the cloud.
     Rule(
         (KEY, VERIFY_PASSWORD),

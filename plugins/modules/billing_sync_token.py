@@ -30,7 +30,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Where there is no token yet, the result has RV(changed=true), and RV(token) is V(null).
+      - Where there is no token yet, a change is predicted, and RV(token) is V(null).
   diff_mode:
     support: full
   idempotent:
@@ -112,6 +112,7 @@ organization:
 import hashlib
 import os
 import typing as t
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import identity
@@ -124,8 +125,8 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import
 
 def lock_directory(lock_path: str | None, api: str, organization_id: str) -> str:
     """The directory whose lock stands for one organization at one cloud."""
-    home = os.environ.get("ANSIBLE_HOME") or "~/.ansible"
-    base = lock_path or os.path.join(os.path.expanduser(home), "selfhosted.bitwarden")
+    home = os.environ.get("ANSIBLE_HOME") or Path.home() / ".ansible"
+    base = lock_path or os.path.join(home, "selfhosted.bitwarden")
     name = hashlib.sha256(f"{api}\n{organization_id}".encode()).hexdigest()
     path = os.path.join(base, name)
     try:

@@ -1,0 +1,274 @@
+"""The transport against a real HTTP server: patience, retries, TLS, redirects, and words without secrets."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import http
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import Connection
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.http import NetworkError, Response, Transport
+from unit.web import Answer, Authority, answers, serve
+
+SECRET = "a-client-secret-of-thirty-char"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+class Patience:
+    """Stands for time.sleep and remembers how long it was asked to wait."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def transport(**options: Any) -> Transport:
+    sleep = options.pop("sleep", Patience())
+    options = {"retries": 0, "timeout": 5, "client_secret": SECRET, **options}
+    return Transport(Connection("cloud", "test", "", "", **options), sleep=sleep)
+
+
+def said(answer: Answer) -> str:
+    with serve(answers(answer)) as web:
+        return transport().request("GET", web.url + "/x").said
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(404), "an empty body"),
+        (Answer(401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}), 'Bearer error="invalid_token"'),
+        (Answer(404, {"message": "Resource not found.", "validationErrors": None}), "Resource not found."),
+        (
+            Answer(400, {"message": "Bad.", "validationErrors": {"License": ["one.", "two."], "": ["three."]}}),
+            "Bad. License: one. two. three.",
+        ),
+        (Answer(400, {"error": "invalid_client"}), "invalid_client"),
+        (Answer(400, {"error": "device_error", "error_description": "None."}), "device_error: None."),
+        (Answer(400, {"error": "invalid_grant", "ErrorModel": {"Message": "Old."}}), "invalid_grant: Old."),
+        (Answer(400, {"error": "e", "error_description": "d", "ErrorModel": {"Message": "m"}}), "e: d: m"),
+        (Answer(400, {"error": "e", "error_description": "d", "ErrorModel": {"Message": "d"}}), "e: d"),
+        (Answer(502, "<html>\n  <b>Bad   Gateway</b>\n"), "<html> <b>Bad Gateway</b>"),
+        (Answer(200, {"token": "abc", "apiKey": "def"}), "JSON with the keys apiKey, token"),
+        (Answer(200, "[1, 2]"), "JSON (list)"),
+    ],
+)
+def test_what_the_server_said(answer: Answer, expected: str) -> None:
+    assert said(answer) == expected
+
+
+def test_only_the_beginning_of_a_page_is_quoted() -> None:
+    assert said(Answer(500, "word " * 1000)) == ("word " * 40)
+
+
+def test_secrets_are_never_quoted_back() -> None:
+    with serve(lambda asked: Answer(400, f"you sent {asked.headers['Authorization']} and {SECRET}")) as web:
+        response = transport().request("GET", web.url, bearer="a-very-secret-bearer-token")
+    assert "very-secret" not in response.said
+    assert SECRET not in response.said
+    assert response.said.startswith("you sent")
+    assert "very-secret" not in repr(response)
+
+
+def test_a_rate_limit_is_waited_out_as_long_as_the_server_says() -> None:
+    sleep = Patience()
+    slow_down = Answer(429, {"message": "Slow down!"}, {"Retry-After": "7"})
+    with serve(answers(slow_down, slow_down, Answer(200, {"ok": 1}))) as web:
+        response = transport(sleep=sleep).request("POST", web.url, form={"a": "b"})
+    assert response.ok
+    assert sleep.waits == [8, 8]
+    assert [one.body for one in web.asked] == [b"a=b"] * 3
+
+
+def test_patience_with_rate_limits_is_bounded_over_the_whole_task() -> None:
+    sleep = Patience()
+    with serve(answers(Answer(429, headers={"Retry-After": "40"}))) as web:
+        client = transport(sleep=sleep, rate_limit_wait=100)
+        assert client.request("GET", web.url).status == 429
+        assert client.request("GET", web.url).status == 429
+    assert sum(sleep.waits) <= 100
+    assert len(web.asked) == len(sleep.waits) + 2
+
+
+@pytest.mark.parametrize("header", [{}, {"Retry-After": "soon"}])
+def test_a_rate_limit_without_a_time_takes_a_minute(header: dict[str, str]) -> None:
+    sleep = Patience()
+    with serve(answers(Answer(429, headers=header), Answer(200))) as web:
+        transport(sleep=sleep).request("GET", web.url)
+    assert sleep.waits == [61]
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_reading_is_tried_again_when_a_gateway_is_in_trouble(status: int) -> None:
+    with serve(answers(Answer(status), Answer(200, {"ok": 1}))) as web:
+        assert transport(retries=1).request("GET", web.url).ok
+    assert len(web.asked) == 2
+
+
+def test_the_last_answer_counts_when_a_gateway_stays_in_trouble() -> None:
+    with serve(answers(Answer(503, "sorry"))) as web:
+        response = transport(retries=1).request("GET", web.url)
+    assert (response.status, response.said, len(web.asked)) == (503, "sorry", 2)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_changes_are_never_sent_twice(method: str) -> None:
+    with serve(answers(Answer(503))) as web:
+        transport(retries=3).request(method, web.url, body={"a": 1})
+    assert len(web.asked) == 1
+
+
+def test_a_redirect_is_an_error_and_nothing_is_sent_there() -> None:
+    with serve(answers(Answer(200))) as elsewhere:
+        target = elsewhere.url + "/login?session=abcdef"
+        moved = answers(Answer(302, headers={"Location": target}))
+        with serve(moved) as web, pytest.raises(NetworkError, match="redirected to") as caught:
+            transport().request("GET", web.url, bearer="a-very-secret-bearer-token")
+    assert elsewhere.asked == []
+    assert elsewhere.url + "/login" in str(caught.value)
+    assert "abcdef" not in str(caught.value)
+
+
+def test_a_netrc_file_does_not_replace_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with serve(answers(Answer(200))) as web:
+        transport().request("GET", web.url, bearer="the-token-itself")
+        transport().request("GET", web.url)
+    assert web.asked[0].headers["Authorization"] == "Bearer the-token-itself"
+    assert "Authorization" not in web.asked[1].headers
+
+
+def test_the_servers_clock_is_read_from_its_answers() -> None:
+    with serve(answers(Answer(200), Answer(200))) as web:
+        client = transport()
+        assert client.server_time is None
+        client.request("GET", web.url)
+        assert client.server_time is not None
+        assert client.server_time.utcoffset() is not None
+
+
+def test_bodies_that_are_no_json_have_no_json() -> None:
+    assert Response("GET", "", 200, {}, "<html>").json is None
+    assert Response("GET", "", 200, {}, '{"a": 1}').json == {"a": 1}
+
+
+# Network trouble.
+
+
+def refused(url: str, **options: Any) -> str:
+    with pytest.raises(NetworkError) as caught:
+        transport(**options).request("GET", url)
+    assert caught.value.details["endpoint"] == f"GET {url}"
+    assert caught.value.next_step
+    return str(caught.value)
+
+
+def test_nothing_listens() -> None:
+    with socket.socket() as placeholder:
+        placeholder.bind(("127.0.0.1", 0))
+        port = placeholder.getsockname()[1]
+    assert "Connection refused" in refused(f"http://127.0.0.1:{port}/x")
+
+
+def test_a_name_that_does_not_exist() -> None:
+    assert "DNS" in refused("http://no-such-host.invalid/x")
+
+
+def test_no_answer_in_time() -> None:
+    with serve(answers(Answer(200, delay=3))) as web:
+        assert "within 1 seconds" in refused(web.url, timeout=1)
+
+
+def test_an_answer_that_breaks_off() -> None:
+    with serve(answers(Answer(200, "half an answ", cut=100))) as web:
+        assert "got no answer" in refused(web.url)
+
+
+def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(answers(Answer(403))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        message = refused("https://api.bitwarden.invalid/x")
+    assert "the proxy" in message
+    assert "NO_PROXY" in message
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_a_good_certificate_of_the_given_ca(authority: Authority) -> None:
+    with serve(answers(Answer(200)), authority.context()) as web:
+        assert transport(ca_path=str(authority.path)).request("GET", web.url).ok
+
+
+def test_the_given_ca_counts_more_than_the_environment(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other.path))
+    with serve(answers(Answer(200)), authority.context()) as web:
+        assert transport(ca_path=str(authority.path)).request("GET", web.url).ok
+
+
+def test_the_environments_ca_counts_where_none_is_given(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.path))
+    with serve(answers(Answer(200)), authority.context()) as web:
+        assert transport().request("GET", web.url).ok
+
+
+def test_an_unknown_ca(authority: Authority) -> None:
+    with serve(answers(Answer(200)), authority.context()) as web:
+        message = refused(web.url)
+    assert "CA that is not known" in message
+    assert "ca_path" in message
+
+
+def test_a_certificate_of_another_host(authority: Authority) -> None:
+    with serve(answers(Answer(200)), authority.context(address="127.0.0.9")) as web:
+        assert "belongs to another host" in refused(web.url, ca_path=str(authority.path))
+
+
+def test_a_certificate_that_has_expired(authority: Authority) -> None:
+    with serve(answers(Answer(200)), authority.context(days=-1)) as web:
+        message = refused(web.url, ca_path=str(authority.path))
+    assert "has expired" in message
+    assert "clock" in message
+
+
+def test_certificates_may_go_unchecked(authority: Authority) -> None:
+    with serve(answers(Answer(200)), authority.context(days=-1, address="127.0.0.9")) as web:
+        assert transport(validate_certs=False).request("GET", web.url).ok
+
+
+def test_a_port_that_does_not_speak_tls() -> None:
+    with serve(answers(Answer(200))) as web:
+        assert "TLS handshake" in refused(web.url.replace("http:", "https:"))
+
+
+def test_a_ca_file_that_does_not_exist() -> None:
+    with pytest.raises(BitwardenError, match=r"/no/such/ca\.pem does not exist"):
+        transport(ca_path="/no/such/ca.pem")
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "REQUESTS_ERROR", "Traceback")
+    with pytest.raises(BitwardenError, match="requests") as caught:
+        transport()
+    assert caught.value.details == {"exception": "Traceback"}
