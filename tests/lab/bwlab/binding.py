@@ -168,6 +168,7 @@ class Model:
     def _broken(self, text: str, position: int, what: str) -> ModelState:
         if position >= len(text):
             what = "Expected start of a property name or value, but instead reached end of data."
+            position = max(len(text) - 1, 0)
         return self._unbound("$", f"{what} Path: $ | LineNumber: 0 | BytePositionInLine: {position}.")
 
     def _members(self, text: str) -> list[tuple[str, Any, int]]:

@@ -62,6 +62,9 @@ class Limiter:
     def __init__(self) -> None:
         self._windows: dict[tuple[str, str, str, str], Window] = {}
 
+    def forget(self) -> None:
+        self._windows.clear()
+
     def check(self, service: str, method: str, path: str, client: str, now: datetime) -> Verdict:
         endpoint = f"{method}:{path}".lower().rstrip("/")
         strictest: dict[str, Rule] = {}

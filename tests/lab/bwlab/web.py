@@ -62,7 +62,8 @@ class Route:
         found = self.pattern.match(path)
         if found is None:
             return None
-        params = {name: unquote(value, errors="replace") for name, value in found.groupdict().items()}
+        given = {name: value for name, value in found.groupdict().items() if value is not None}
+        params = {name: unquote(value, errors="replace") for name, value in given.items()}
         malformed = any(kind == "route" and not is_guid(params[name]) for name, kind in self.guid.items())
         return None if malformed else params
 
@@ -291,7 +292,7 @@ async def _route(persona: Persona, service: str, request: Request, path: str) ->
             del response.headers["content-length"]
         return response
     found, params = max(fitting, key=lambda pair: pair[0].literal)
-    call = Call(persona, request, await request.body(), {key: text for key, text in params.items() if text is not None})
+    call = Call(persona, request, await request.body(), params)
     try:
         return await _run(call, found)
     except (ApiError, Empty) as error:

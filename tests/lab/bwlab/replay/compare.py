@@ -24,8 +24,9 @@ RANDOM = {
     "apikey", "key", "refresh_token", "signature", "hash", "jti", "token", "twofactortoken", "kid", "x5t", "n", "x5c",
     "licensekey", "ssoemail2fasessiontoken", "x509", "apikeyvalue",
 }  # fmt: skip
-ANY_LENGTH = {"x5c", "ssoemail2fasessiontoken"}
+ANY_LENGTH = {"x5c", "signature", "ssoemail2fasessiontoken"}
 WORD = re.compile(r"^[\w+/=-]+$")
+ANY_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 EPOCH = {"nbf", "iat", "exp"}
 
 
@@ -77,6 +78,9 @@ class Comparison:
 
     def _fresh(self, text: str) -> bool:
         return text.lower() not in self.known
+
+    def without_fresh_guids(self, text: str) -> str:
+        return ANY_GUID.sub(lambda found: "GUID" if self._fresh(found.group()) else found.group().lower(), text)
 
     def same_text(self, where: str, expected: str, actual: str) -> bool:
         if expected == actual:

@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,8 @@ class GroupReplay:
             persona.store.clear("LabLog")
         self.world.lab.taps = [dict(tap) for tap in exchange.get("outbound", [])]
         self.world.lab.delays = 0
+        if self.letter != "i":
+            self._forget_limits(exchange)
         if "request" in exchange:
             response = asyncio.run(self._send(exchange))
             self._compare_response(comparison, exchange, response)
@@ -207,6 +210,17 @@ class GroupReplay:
         side = exchange.get("persona", "")
         if "device" in claims and "Device" not in exchange.get("effect", {}).get(f"{side}_rows", {}):
             self.world.know_device(side, claims["sub"], claims["device"])
+
+    def _forget_limits(self, exchange: Exchange) -> None:
+        """Outbound calls came from many addresses, but where the cloud itself answered that there were too many."""
+        cloud, server = self.world.sides["cloud"], self.world.sides["self_hosted"]
+        cloud.limiter.forget()
+        for tap in exchange.get("outbound", []):
+            answer = tap["answer"]
+            if isinstance(answer, dict) and answer["status"] == 429 and answer.get("made_by") != "tap":
+                for _index in range(10):
+                    moment = cloud.now() - timedelta(seconds=5)
+                    cloud.limiter.check("identity", tap["method"], tap["path"], server.name, moment)
 
     async def _send(self, exchange: Exchange) -> Response:
         request = exchange["request"]
@@ -240,7 +254,7 @@ class GroupReplay:
                 self._compare_claims(comparison, recorded, body)
             comparison.values("body", recorded["body"], body)
         waited = self.world.lab.delays > 0
-        told = not exchange.get("outbound") and "mail" in exchange.get("instance", "mail")
+        told = not exchange.get("outbound") and "mail" in (exchange.get("instance") or "mail")
         if told and (recorded["elapsed_seconds"] >= SECRET_DELAY) != waited:
             comparison.values("two seconds taken", recorded["elapsed_seconds"] >= SECRET_DELAY, waited)
 
@@ -266,19 +280,23 @@ class GroupReplay:
         now = license_texts(self.world.licenses)
         effects.compare_files(comparison, recorded.get("license_files", {}), effects.file_effect(files, now))
         if "licence_file" in exchange:
-            changed = [text for name, text in now.items() if files.get(name) != text]
-            comparison.values("license file", exchange["licence_file"], json.loads((changed or [b"{}"])[0]))
+            path = exchange["request"]["path"]
+            text = next((data for name, data in now.items() if name.split("/")[-1][:-5] in path), b"{}")
+            comparison.values("license file", exchange["licence_file"], json.loads(text))
         effects.compare_mails(comparison, recorded.get("mails", []), self.world.sides)
         effects.compare_log(comparison, recorded.get("log", {}), self.world.sides)
 
     def _restore_files(self, exchange: Exchange, files: dict[str, bytes]) -> None:
-        """Files that the recording does not touch go back to what they were."""
+        """Files that the recording does not touch go back to what they were; a new one gets the recorded name."""
         touched = exchange.get("effect", {}).get("license_files", {})
+        created = [name for name, what in touched.items() if what == "created"]
         for name, data in license_texts(self.world.licenses).items():
             path = self.world.licenses / name.partition(":")[2]
             if name in touched:
                 continue
-            if name not in files:
+            if name not in files and created:
+                path.rename(self.world.licenses / created[0].partition(":")[2])
+            elif name not in files:
                 path.unlink()
             elif files[name] != data:
                 path.write_bytes(files[name])

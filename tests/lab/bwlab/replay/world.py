@@ -21,7 +21,7 @@ CLOUD = "http://127.0.0.1:14000", "http://127.0.0.1:14033"
 TAPPED = "http://127.0.0.1:16000", "http://127.0.0.1:16033"
 LOCALHOST = "https://localhost:16000", "https://localhost:16033"
 NO_HOST = "https://api.does-not-exist.invalid", "https://identity.does-not-exist.invalid"
-NOT_KEPT = {"Event", "Cache", "Grant", "Collection", "CollectionUsers", "CollectionUser"}
+NOT_KEPT = {"Event", "Cache", "Grant"}
 SIDES = ("cloud", "self_hosted")
 Rows = dict[str, dict[str, Row]]
 
@@ -153,10 +153,10 @@ class World:
                 if table in NOT_KEPT:
                     continue
                 for row in change.get("removed", []):
-                    store.delete(table, row["Id"])
+                    store.delete(table, str(row["Id"]))
                 for row in change.get("added", []):
-                    store.delete(table, row["Id"])
-                    store.insert(table, self.readable(side, table, row))
+                    store.delete(table, str(row["Id"]))
+                    store.insert(table, {**self.readable(side, table, row), "Id": str(row["Id"])})
                 for row in change.get("changed", []):
                     columns = {name: after for name, (_before, after) in row["columns"].items()}
                     store.update(table, row["key"], **self.readable(side, table, {"Id": row["key"], **columns}))
