@@ -148,7 +148,8 @@ class Persona:
     def fault(self, name: str, path: str | None = None, *, count: bool = True) -> Fault | None:
         """The fault of that name if it holds for this persona now (`server=us1` or `persona=cloud:US` limit it)."""
         if self.lab.db is None:
-            return next((fault for fault in self.lab.forced if fault.name == name), None)
+            here = path or ""
+            return next((f for f in self.lab.forced if f.name == name and f.options.get("path", "") in here), None)
         if not count:
             return next((fault for fault in self.lab.db.faults() if self._holds(fault, name)), None)
         return self.lab.db.take_fault(name, server=self.short_name, persona=self.name, path=path)

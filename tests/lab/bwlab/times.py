@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 def _fraction(moment: datetime) -> str:
     """Seven digits, as .NET has ticks of 100 ns, trailing zeros and an empty fraction left out."""
-    ticks = f"{moment.microsecond:06d}{random.randrange(10)}" if moment.microsecond else ""  # noqa: S311 - a digit
+    ticks = f"{moment.microsecond:06d}{random.randrange(1, 10)}" if moment.microsecond else ""  # noqa: S311 - a digit
     digits = ticks.rstrip("0")
     return f".{digits}" if digits else ""
 

@@ -49,6 +49,9 @@ def _emit(persona: Persona, organization: Row, installation_id: str | None) -> L
 
     now = persona.now()
     organization = dict(organization)
+    if faulty("license_of_another_organization"):
+        others = [row for row in persona.store.rows("Organization", Enabled=1) if _has_subscription(row, persona)]
+        organization = next(dict(row) for row in reversed(others) if row["Id"] != organization["Id"])
     if faulty("license_expired"):
         now -= timedelta(days=400)
     if faulty("license_too_many_seats"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,14 @@ LOCALHOST = "https://localhost:16000", "https://localhost:16033"
 NO_HOST = "https://api.does-not-exist.invalid", "https://identity.does-not-exist.invalid"
 NOT_KEPT = {"Event", "Cache", "Grant"}
 SIDES = ("cloud", "self_hosted")
+TROUBLE = {
+    "cut in the middle": ("truncated_body", "/licenses/"),
+    "drops the body": ("proxy_drops_get_bodies", "/licenses/"),
+    "changed on the way": ("license_tampered", ""),
+    "answers with another organization's licence": ("license_of_another_organization", ""),
+    "nothing listens at the cloud's api": ("cloud_unreachable", "/licenses/"),
+    "nothing listens at the cloud's identity": ("cloud_unreachable", "/connect/token"),
+}
 Rows = dict[str, dict[str, Row]]
 
 
@@ -63,7 +72,24 @@ class World:
                 for row in rows:
                     persona.store.insert(table, self.readable(side, table, row))
             persona.store.commit()
+        self._collections(recordings / "00-seed.json")
         self.instance(None)
+
+    def _collections(self, seed: Path) -> None:
+        """The baseline leaves out the default collections that organizations were made with; licenses count them."""
+        if not seed.exists():
+            return
+        for exchange in json.loads(seed.read_text(encoding="utf-8"))["exchanges"]:
+            for side in SIDES:
+                made = exchange.get("effect", {}).get(f"{side}_rows", {}).get("Collection", {})
+                for row in made.get("added", []):
+                    self.sides[side].store.insert("Collection", row)
+
+    def trouble(self, given: str) -> None:
+        """What the recorder's tap did on the way without making up an answer, by the words that describe it."""
+        self.sides["cloud"].clock_offset = 60.0 if "cloud's clock is a minute ahead" in given else 0.0
+        found = [Fault(name, {"path": path}) for words, (name, path) in TROUBLE.items() if words in given]
+        self.lab.forced = [*self.lab.forced, *found]
 
     def _persona(self, name: str, kind: str) -> Persona:
         return Persona(name, kind, Store(None), self.lab, Settings(issuer="http://127.0.0.1"))
