@@ -13,6 +13,8 @@ import subprocess
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
+
 _TIMED_OUT = 124
 
 
@@ -49,8 +51,25 @@ class Account:
         options: dict[str, t.Any] = {}
         if self.name is not None:
             options = {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
-        process = subprocess.Popen(
-            list(command),
+        try:
+            process = self._start(list(command), cwd, options)
+        except OSError as error:
+            raise BitwardenError(
+                f"{command[0]} cannot be run as user {self.label}: {error.strerror}.",
+                next_step="Check that the file exists, is executable (chmod u+x) and can be reached by that user.",
+            ) from error
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
+            return subprocess.CompletedProcess(list(command), _TIMED_OUT, stdout, stderr)
+        return subprocess.CompletedProcess(list(command), process.returncode, stdout, stderr)
+
+    def _start(self, command: list[str], cwd: str | None, options: dict[str, t.Any]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -61,14 +80,6 @@ class Account:
             start_new_session=True,
             **options,
         )
-        try:
-            stdout, stderr = process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
-            stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
-            return subprocess.CompletedProcess(list(command), _TIMED_OUT, stdout, stderr)
-        return subprocess.CompletedProcess(list(command), process.returncode, stdout, stderr)
 
 
 def owner_of(path: str) -> Account:

@@ -21,6 +21,8 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.redact import is_secret, redact_text
 
 VAULT_KEY = "globalSettings__baseServiceUri__vault"
+# A service that has one of these gets the env file that Bitwarden's setup writes for the installation.
+OVERRIDE_MARKS = frozenset(key.lower() for key in SETUP_KEYS if key != VAULT_KEY)
 _SERVICE_LABEL = "com.docker.compose.service"
 _QUICK = 120.0
 # The icons service is healthy only while it reaches the internet, which a firewall may rightly forbid.
@@ -39,7 +41,6 @@ class Service:
     container: str
     image: str
     environment: dict[str, str]
-    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Drift:
     key: str | None = None
 
     def shown(self) -> dict[str, str | None]:
+        """As a result holds it."""
         return {"service": self.service, "key": self.key, "what": self.what}
 
 
@@ -77,10 +79,12 @@ class Compose:
 
     @property
     def docker_directory(self) -> str:
+        """Where the compose files lie."""
         return os.path.join(self.directory, "bwdata", "docker")
 
     @property
     def files(self) -> list[str]:
+        """The compose files, as C(bitwarden.sh) puts them together."""
         names = ["docker-compose.yml", "docker-compose.override.yml"]
         paths = [os.path.join(self.docker_directory, name) for name in names]
         return [path for path in paths if os.path.exists(path) or path == paths[0]]
@@ -95,6 +99,7 @@ class Compose:
         return self.account.run(["docker", *arguments], timeout=timeout, cwd=self.docker_directory)
 
     def compose(self, *arguments: str, timeout: float = _QUICK) -> subprocess.CompletedProcess[str]:
+        """Runs C(docker compose) with those files."""
         chosen = [part for path in self.files for part in ("-f", path)]
         return self.docker(["compose", *chosen, *arguments], timeout)
 
@@ -110,6 +115,7 @@ class Compose:
         raise ComposeError(f"{what} Docker says: {said}", next_step=next_step)
 
     def redacted(self, text: str) -> str:
+        """What a program printed, without the secrets that the files hold."""
         return redact_text(text, self.secrets)
 
     def wanted(self) -> dict[str, Service]:
@@ -233,29 +239,32 @@ def _container(entry: dict[str, t.Any]) -> Container:
 
 
 def overlay(services: t.Mapping[str, Service], environment: t.Mapping[str, str | None]) -> dict[str, Service]:
-    """The services as they will be once the env file that Bitwarden's setup writes holds these values."""
-    marks = {key.lower() for key in SETUP_KEYS if key != VAULT_KEY}
-    result: dict[str, Service] = {}
+    """The services as they will be once the env file that Bitwarden's setup writes holds these values.
+
+    A key that is taken out of that file falls back to what C(docker/global.env) says, and only the services that
+    do not read the former show it alone.
+    """
+    plain = {name: s for name, s in services.items() if OVERRIDE_MARKS.isdisjoint(key.lower() for key in s.environment)}
+    fallback = {key: value for service in plain.values() for key, value in service.environment.items()}
+    result: dict[str, Service] = dict(plain)
     for name, service in services.items():
-        if not any(key.lower() in marks for key in service.environment):
-            result[name] = service
+        if name in plain:
             continue
-        merged = {**service.environment, **{key: value for key, value in environment.items() if value is not None}}
-        gone = tuple(key for key, value in environment.items() if value is None)
-        kept = {key: value for key, value in merged.items() if key not in gone}
-        result[name] = replace(service, environment=kept, absent=gone)
-    return result
+        merged: dict[str, str | None] = {**service.environment, **environment}
+        resolved = {key: fallback.get(key) if value is None else value for key, value in merged.items()}
+        kept = {key: value for key, value in resolved.items() if value is not None}
+        result[name] = replace(service, environment=kept)
+    return {name: result[name] for name in services}
 
 
 def contradictions(services: t.Mapping[str, Service], expected: t.Mapping[str, Service]) -> list[Drift]:
     """Where the compose files as they are do not lead to what is expected of them."""
-    found = []
-    for name, service in expected.items():
-        for key, value in service.environment.items():
-            if not same_value(key, services[name].environment.get(key), value):
-                found.append(Drift(name, "resolves to another value", key))
-        found += [Drift(name, "is still set", key) for key in service.absent if key in services[name].environment]
-    return found
+    return [
+        Drift(name, "resolves to another value", key)
+        for name, service in expected.items()
+        for key, value in service.environment.items()
+        if not same_value(key, services[name].environment.get(key), value)
+    ]
 
 
 def by_service(services: t.Mapping[str, Service], containers: t.Iterable[Container]) -> dict[str, Container]:
@@ -297,16 +306,9 @@ def _stale(
     service: Service, container: Container, image_environment: t.Callable[[str], t.Mapping[str, str]]
 ) -> list[str]:
     """Settings of Bitwarden that were taken out of the files after the container was made."""
-    stale = [key for key in service.absent if key in container.environment]
-    suspects = [
-        key
-        for key in container.environment
-        if key not in service.environment and key not in service.absent and "settings__" in key.lower()
-    ]
-    if suspects:
-        own = image_environment(container.image)
-        stale += [key for key in suspects if key not in own]
-    return stale
+    suspects = [key for key in container.environment if key not in service.environment and "settings__" in key.lower()]
+    own = image_environment(container.image) if suspects else {}
+    return [key for key in suspects if key not in own]
 
 
 def states(services: t.Mapping[str, Service], containers: t.Mapping[str, Container]) -> dict[str, str]:

@@ -95,6 +95,7 @@ def decode(data: bytes, name: str) -> str:
 
 
 def encode(text: str) -> bytes:
+    """The bytes that the text was read from."""
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -32,11 +32,14 @@ _DISABLED = frozenset({"", "replace", "secret"})
 
 @dataclass(frozen=True)
 class Change:
+    """One key that is different afterwards."""
+
     key: str
     before: str | None
     after: str | None
 
     def shown(self) -> dict[str, str | None]:
+        """As a result holds it, without secrets."""
         secret = is_secret(self.key, self.before) or is_secret(self.key, self.after)
         name = "SECRET" if secret else self.key
         return {
@@ -175,7 +178,7 @@ def _verified(before: Document, text: str, wish: Wish, left_alone: t.Collection[
     after = dotenv.parse(text, name)
     managed = {key.lower() for key in (*wish.keys, *wish.absent)}
 
-    def others(document: Document) -> list[tuple[str, str]]:
+    def _others(document: Document) -> list[tuple[str, str]]:
         return [(s.key, s.value) for s in document.statements if s.key.lower() not in managed]
 
     fulfilled = all(
@@ -183,7 +186,7 @@ def _verified(before: Document, text: str, wish: Wish, left_alone: t.Collection[
         for key, value in wish.keys.items()
     )
     gone = all(key in left_alone or not after.find(key) for key in wish.absent)
-    if not (fulfilled and gone and others(before) == others(after)):
+    if not (fulfilled and gone and _others(before) == _others(after)):
         raise EnvFileError(
             f"{name}: the merged text does not read back as intended; nothing was changed.",
             next_step="Report this with the names of the keys and the form of their lines (not their values).",

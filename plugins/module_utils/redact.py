@@ -24,6 +24,13 @@ _QUOTED_BY_COMPOSE = re.compile(
     r"(unterminated quoted value|Invalid template:|in variable name|missing a value:|invalid interpolation format for)"
     r"\s.*",
 )
+# In the output of programs a setting may stand anywhere in a line, in a log message or in a connection string.
+_ASSIGNED = re.compile(
+    r"(?P<name>[\w.]*(?:passw(?:or)?d|pwd|passphrase|secret|token|key|connectionstring|credential)\w*[\"']?\s*[=:]\s*)"
+    r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s;,]+)",
+    re.IGNORECASE,
+)
+_LOGIN_IN_ADDRESS = re.compile(r"(://)[^/@\s]*:[^/@\s]*@")
 # A value shorter than this would blot out half of every sentence.
 _SHORTEST_SECRET = 6
 
@@ -60,4 +67,6 @@ def redact_text(text: str, secrets: t.Iterable[str] = ()) -> str:
     for secret in sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     text = _QUOTED_BY_COMPOSE.sub(rf"\1 {REDACTED}", text)
+    text = _ASSIGNED.sub(rf"\g<name>{REDACTED}", text)
+    text = _LOGIN_IN_ADDRESS.sub(rf"\1{REDACTED}@", text)
     return "\n".join(redact_line(line) for line in text.splitlines())

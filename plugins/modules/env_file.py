@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Merge settings into an env file of a Bitwarden server."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -23,8 +25,15 @@ description:
 author:
   - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 extends_documentation_fragment:
-  - selfhosted.bitwarden.attributes.changes
+  - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.posix
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
 options:
   path:
     description:
@@ -271,6 +280,7 @@ def _hide_secrets(module: AnsibleModule) -> None:
 
 
 def main() -> None:
+    """Hand the arguments over and the result back."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = dict(module.params)
     _hide_secrets(module)
