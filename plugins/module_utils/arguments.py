@@ -93,6 +93,11 @@ class Connection:
     retries: int = 3
     rate_limit_wait: int = 300
 
+    @property
+    def where(self) -> str:
+        """The server in words, for messages."""
+        return self.name if self.api.startswith(self.name) else f"the cloud {self.name} ({self.api})"
+
 
 def connection(kind: str, params: t.Mapping[str, t.Any]) -> Connection:
     """The connection that a module's parameters describe, checked before anything is sent."""

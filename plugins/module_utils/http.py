@@ -192,9 +192,15 @@ class Transport:
         )
 
     def _network_error(self, method: str, url: str, error: BaseException) -> BitwardenError:
-        said, next_step = _network_words(error, self._connection.timeout)
+        chain = list(_causes(error))
+        said, next_step = _network_words(chain, self._connection.timeout)
+        # Trouble on the way says nothing about the server itself.
+        elsewhere = (ssl.SSLError, socket.gaierror, requests.exceptions.ProxyError, requests.exceptions.SSLError)
+        down = not any(isinstance(item, elsewhere) for item in chain)
         return NetworkError(
-            f"{method} {url} got no answer: {said}", next_step=next_step, details={"endpoint": f"{method} {url}"}
+            f"{method} {url} got no answer: {said}",
+            next_step=next_step,
+            details={"endpoint": f"{method} {url}", "server_down": down or None},
         )
 
 
@@ -252,8 +258,7 @@ def _validation_errors(errors: t.Any) -> t.Iterator[str]:
         yield f"{field_name}: {words}" if field_name else words
 
 
-def _network_words(error: BaseException, timeout: int) -> tuple[str, str]:
-    chain = list(_causes(error))
+def _network_words(chain: t.Sequence[BaseException], timeout: int) -> tuple[str, str]:
     certificate = next((item for item in chain if isinstance(item, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
         return _certificate_words(certificate)

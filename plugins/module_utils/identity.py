@@ -78,7 +78,7 @@ def check_client_id(client_id: str) -> None:
 def login(transport: Transport, connection: Connection) -> Login:
     """Exchange the user's API key for a token."""
     check_client_id(connection.client_id)
-    what = f"Logging in at {connection.name}"
+    what = f"Logging in at {connection.where}"
     response = transport.request(
         "POST",
         f"{connection.identity}/connect/token",

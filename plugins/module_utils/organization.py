@@ -146,8 +146,8 @@ def require_owner(organization: Organization, server: str) -> Organization:
 def require_billing_sync_plan(organization: Organization, server: str) -> Organization:
     if not organization.billing_sync_allowed:
         raise BitwardenError(
-            f"The organization {organization.name} at {server} has the plan {organization.plan}, "
-            "and billing sync exists for Teams and Enterprise only.",
+            f"The organization {organization.name} at {server} has the plan "
+            f"{organization.plan.replace('_', ' ').title()}, and billing sync exists for Teams and Enterprise only.",
             next_step="Name the right organization, or change its plan at the cloud.",
         )
     return organization

@@ -33,10 +33,13 @@ CONNECTIONS = (CONNECTION_READ, CONNECTION_SAVE, CONNECTION_DELETE)
 ORGANIZATION = (*KEYS, *CONNECTIONS, SUBSCRIPTION, LICENSE_SYNC)
 ANYWHERE: tuple[str, ...] = ()
 
+# What a web server answers while Bitwarden behind it does not run.
+GATEWAY_TROUBLE = (502, 503, 504)
+
 LOG = "bwdata/logs/api/Api/YYYYMMDD.txt on the server"
 
 _NEW_API_KEY = (
-    "Take client_id and client_secret anew from Settings, Security, Keys of that account, "
+    "Take client_id and client_secret of the API key anew from Settings, Security, Keys of that account, "
     "in the same region or on the same server that the task calls."
 )
 _OWNER = (
@@ -466,5 +469,6 @@ def error_for(operation: str, what: str, response: Response) -> BitwardenError:
             "endpoint": endpoint,
             "cause": remedy.cause if remedy else None,
             "server_said": response.said,
+            "server_down": response.status in GATEWAY_TROUBLE or None,
         },
     )

@@ -34,7 +34,7 @@ class Server:
 
     def __init__(self, target: Connection, transport: Transport) -> None:
         self.connection = target
-        self.name = target.name
+        self.name = target.where
         self._transport = transport
         self._login: identity.Login | None = None
         self._profile: dict[str, t.Any] | None = None

@@ -30,7 +30,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Where there is no token yet, a change is predicted, and RV(token) is V(null).
+      - Where there is no token yet, a change is predicted, RV(token) is V(null), and the password is not proved.
   diff_mode:
     support: full
   idempotent:
@@ -154,9 +154,10 @@ def fetch(module: AnsibleModule, server: Server, organization_id: str, proof: st
     dates = server.key_dates(organization_id)
     require_one(dates, organization_id)
     if not dates:
-        server.verify_password(proof)
         if module.check_mode:
             return {"changed": True, "token": None, "revision_date": None}
+        # The cloud makes the key before it looks at the password, so a wrong one must be found out earlier.
+        server.verify_password(proof)
     key = server.billing_sync_key(organization_id, proof)
     if not dates:
         require_one(server.key_dates(organization_id), organization_id)

@@ -119,9 +119,9 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
             "id": installation_id,
             "known": found is not None,
             "enabled": found is not None and found.get("enabled") is True,
-            "region": server.name,
+            "region": server.connection.name,
         },
-        "known_in": [server.name] if found is not None else known_elsewhere(module, server, installation_id),
+        "known_in": [server.connection.name] if found is not None else known_elsewhere(module, server, installation_id),
     }
 
 

@@ -168,11 +168,12 @@ def test_bodies_that_are_no_json_have_no_json() -> None:
 # Network trouble.
 
 
-def refused(url: str, **options: Any) -> str:
+def refused(url: str, down: bool | None = None, **options: Any) -> str:
     with pytest.raises(NetworkError) as caught:
         transport(**options).request("GET", url)
     assert caught.value.details["endpoint"] == f"GET {url}"
     assert caught.value.next_step
+    assert caught.value.details["server_down"] is down
     return str(caught.value)
 
 
@@ -180,21 +181,21 @@ def test_nothing_listens() -> None:
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))
         port = placeholder.getsockname()[1]
-    assert "Connection refused" in refused(f"http://127.0.0.1:{port}/x")
+    assert "Connection refused" in refused(f"http://127.0.0.1:{port}/x", down=True)
 
 
 def test_a_name_that_does_not_exist() -> None:
-    assert "DNS" in refused("http://no-such-host.invalid/x")
+    assert "DNS" in refused("http://no-such-host.invalid/x", down=None)
 
 
 def test_no_answer_in_time() -> None:
     with serve(answers(Answer(200, delay=3))) as web:
-        assert "within 1 seconds" in refused(web.url, timeout=1)
+        assert "within 1 seconds" in refused(web.url, timeout=1, down=True)
 
 
 def test_an_answer_that_breaks_off() -> None:
     with serve(answers(Answer(200, "half an answ", cut=100))) as web:
-        assert "got no answer" in refused(web.url)
+        assert "got no answer" in refused(web.url, down=True)
 
 
 def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,3 +172,9 @@ def test_an_answer_that_nobody_knows_is_still_told() -> None:
     error = remedies.error_for(remedies.PROFILE, "Reading", response)
     assert error.message == "Reading failed: GET https://bw.example/api/x answered 418: I am a teapot."
     assert error.next_step
+
+
+@pytest.mark.parametrize(("status", "down"), [(502, True), (503, True), (504, True), (500, None), (404, None)])
+def test_a_gateway_without_a_server_behind_it_is_told_apart(status: int, down: bool | None) -> None:
+    response = Response("GET", "https://bw.example/api/x", status, {}, "")
+    assert remedies.error_for(remedies.PROFILE, "Reading", response).details["server_down"] is down

@@ -136,7 +136,7 @@ def test_plans_with_billing_sync(tier: int, allowed: bool) -> None:
     found = Organization.of_profile(row(productTierType=tier))
     assert found.billing_sync_allowed is allowed
     if not allowed:
-        with pytest.raises(BitwardenError, match=found.plan):
+        with pytest.raises(BitwardenError, match=found.plan.replace("_", " ").title()):
             organization.require_billing_sync_plan(found, "US")
 
 
