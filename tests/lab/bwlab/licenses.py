@@ -95,7 +95,9 @@ class LicenseSigner:
         return base64.b64encode(self.key.sign(data, padding.PKCS1v15(), hashes.SHA256())).decode()
 
     def token(self, claims: Mapping[str, Any]) -> str:
-        return jwt.encode(dict(claims), self.key, algorithm="RS256")
+        """Names stand in it as they are: PyJWT's own JSON would escape what is not ASCII."""
+        payload = json.dumps(dict(claims), ensure_ascii=False, separators=(",", ":")).encode()
+        return jwt.PyJWS().encode(payload, self.key, algorithm="RS256")
 
 
 def load_certificate(path: Path) -> x509.Certificate:

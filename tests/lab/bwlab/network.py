@@ -149,10 +149,10 @@ async def _ask(persona: Persona, method: str, uri: str, headers: dict[str, str],
         body = b""
         headers = {name: value for name, value in headers.items() if name != "Content-Type"}
     response = await call_in_process(cloud, service, method, path, headers=headers, body=body, client=persona.name)
-    text = bytes(response.body).decode("utf-8", "replace")
+    data = bytes(response.body)
     if persona.fault("truncated_body", path):
-        text = text[: len(text) // 2]
-    return Answer(response.status_code, text, dict(response.headers.items()))
+        data = data[: len(data) // 2]
+    return Answer(response.status_code, data.decode("utf-8", "replace"), dict(response.headers.items()))
 
 
 async def send(persona: Persona, method: str, uri: str, headers: dict[str, str], body: bytes) -> Answer:

@@ -112,7 +112,7 @@ def _first_rows(call: Call, organization: Row, parts: dict[str, Part], key: str)
     store.insert(
         KEY_TABLE, {"ApiKey": new_key(), "OrganizationId": organization_id, "RevisionDate": now, "Type": DEFAULT}
     )
-    owner = store.insert(
+    store.insert(
         "OrganizationUser",
         {
             "AccessSecretsManager": False,
@@ -129,9 +129,7 @@ def _first_rows(call: Call, organization: Row, parts: dict[str, Part], key: str)
     name = _text(parts, "collectionname")
     if name:
         dates = {"CreationDate": now, "RevisionDate": now}
-        row = store.insert("Collection", {**dates, "Name": name, "OrganizationId": organization_id, "Type": 0})
-        access = {"CollectionId": row["Id"], "OrganizationUserId": owner["Id"], "Manage": True}
-        store.insert("CollectionUsers", {**access, "HidePasswords": False, "ReadOnly": False})
+        store.insert("Collection", {**dates, "Name": name, "OrganizationId": organization_id, "Type": 0})
         store.update("User", call.user_id, AccountRevisionDate=times.column(call.persona.now()))
 
 

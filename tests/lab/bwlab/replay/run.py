@@ -12,7 +12,6 @@ import json
 import re
 import tempfile
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from starlette.responses import Response
 
 import bwlab.api
 import bwlab.identity
-from bwlab.ratelimit import Limiter
 from bwlab.replay import effects
 from bwlab.replay.compare import Comparison
 from bwlab.replay.exchange import Clock, Exchange, body_bytes, client
@@ -221,15 +219,7 @@ class GroupReplay:
             answer = tap["answer"]
             if isinstance(answer, dict) and answer["status"] == 429 and answer.get("made_by") != "tap":
                 for _index in range(10):
-                    moment = cloud.now() - timedelta(seconds=5)
-                    cloud.limiter.check("identity", tap["method"], tap["path"], server.name, moment)
-
-    def _count_earlier_syncs(self, exchange: Exchange) -> None:
-        """Syncs of the same minute that were not recorded: the cloud counted their tokens all the same."""
-        server, cloud = self.world.sides["self_hosted"], self.world.sides["cloud"]
-        number = re.search(r"sync number (\d+) within a minute", exchange.get("given", ""))
-        for _index in range(int(number.group(1)) - 1 if number else 0):
-            cloud.limiter.check("identity", "POST", "/connect/token", server.name, cloud.now())
+                    cloud.limiter.check("identity", tap["method"], tap["path"], server.name, cloud.now())
 
     async def _send(self, exchange: Exchange) -> Response:
         request = exchange["request"]
