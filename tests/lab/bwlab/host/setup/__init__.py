@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from bwlab.host.setup.program import Setup, run
+from bwlab.host.setup.tree import Tree
 
-__all__ = ["Setup", "run"]
+__all__ = ["Setup", "Tree", "run"]
