@@ -86,10 +86,10 @@ def _route_name(call: Call) -> str:
 
 
 def _require_manage_users(call: Call, organization_id: str) -> None:
-    """This check stumbles over a caller without a token, and gives the bare 403 to everybody else."""
-    if not call.claims:
+    """This check stumbles over a caller without a token and over a bad id, and gives the bare 403 to everybody else."""
+    if not call.claims or not is_guid(organization_id):
         raise Empty(500)
-    if not is_guid(organization_id) or not call.can_manage_users(organization_id):
+    if not call.can_manage_users(organization_id):
         raise Forbidden
 
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from bwlab.persona import Persona
-from bwlab.replay.compare import Comparison, plain
+from bwlab.replay.compare import TIME, Comparison, plain
 from bwlab.replay.world import NOT_KEPT, Rows
 
 LOG_HEAD = re.compile(r"^(trce|dbug|info|warn|fail|crit): (.*)\[(\d+)\]$")
@@ -53,10 +53,15 @@ def compare_rows(comparison: Comparison, side: str, expected: dict[str, Any], ac
             comparison.differ(f"{where} (kinds of change)", change, other)
             continue
         added = [{name: value for name, value in row.items() if value is not None} for row in change.get("added", [])]
-        comparison.values(f"{where}.added", added, other.get("added", []))
+        comparison.values(f"{where}.added", *(sorted(rows, key=_content) for rows in (added, other.get("added", []))))
         gone = [sorted(row["Id"] for row in rows.get("removed", [])) for rows in (change, other)]
         comparison.values(f"{where}.removed", *gone)
         _compare_changed(comparison, where, change.get("changed", []), other.get("changed", []))
+
+
+def _content(row: dict[str, Any]) -> list[str]:
+    """Rows stand in the recording in the order of their random ids; what they hold tells which is which."""
+    return sorted(f"{name} {value}" for name, value in row.items() if name != "Id" and not TIME.match(str(value)))
 
 
 def _compare_changed(comparison: Comparison, where: str, expected: list[Any], actual: list[Any]) -> None:

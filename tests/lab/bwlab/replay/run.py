@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import bwlab.identity
 from bwlab.replay import effects
 from bwlab.replay.compare import Comparison
 from bwlab.replay.exchange import Clock, Exchange, body_bytes, client
+from bwlab.replay.given import state_of_job
 from bwlab.replay.world import SIDES, World, license_texts
 from bwlab.web import dispatch, make_request
 
@@ -161,7 +163,8 @@ class GroupReplay:
                 self.world.block_file(exchange["prepared"]["license_files"])
             comparison = Comparison(self._known_values())
             try:
-                self._one(exchange, comparison)
+                with nullcontext() if "request" in exchange else state_of_job(self.world, exchange):
+                    self._one(exchange, comparison)
             except Exception as error:
                 comparison.differ("exception", None, f"{type(error).__name__}: {error}")
             results.append(Result(self.group, exchange["name"], comparison.differences))

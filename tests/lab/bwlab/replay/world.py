@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -58,7 +57,9 @@ class World:
         recorded = load_certificate(recordings / "licensing.pem")
         self.lab.license_certificates = [recorded, self.lab.license_signer.certificate]
         self.licenses = directory / "licenses"
-        shutil.copytree(recordings / "baseline-licenses", self.licenses)
+        self.baseline_licenses = recordings / "baseline-licenses"
+        self.baseline_organizations = baseline["self_hosted"]["Organization"]
+        shutil.copytree(self.baseline_licenses, self.licenses)
         self.sides = {
             "cloud": self._persona("cloud:US", "cloud"),
             "self_hosted": self._persona("server:sh", "self_hosted"),
@@ -205,6 +206,18 @@ class World:
         for name, what in files.items():
             if what == "removed":
                 (self.licenses / name.partition(":")[2]).mkdir()
+
+    def renew_organizations(self) -> None:
+        """The self-hosted organizations and their license files as the baseline has them."""
+        for row in self.baseline_organizations:
+            self.sides["self_hosted"].store.update("Organization", row["Id"], **row)
+        self.write_licenses(license_texts(self.baseline_licenses))
+
+    def write_licenses(self, texts: dict[str, bytes]) -> None:
+        for name in license_texts(self.licenses).keys() - texts.keys():
+            (self.licenses / name.partition(":")[2]).unlink()
+        for name, data in texts.items():
+            (self.licenses / name.partition(":")[2]).write_bytes(data)
 
     def restore(self, side: str, before: Rows, after: Rows) -> None:
         """Undoes what the lab's own answer changed."""
