@@ -27,7 +27,7 @@ ALREADY_SPONSORED = (
 
 def _token(persona: Persona, row: Row) -> str:
     """Wrapped once more, as the real one has no dots in it."""
-    claims = {"id": row["Id"], "email": row["OfferedToEmail"], "plan": row["PlanSponsorshipType"]}
+    claims = {"member": row["SponsoringOrganizationUserId"], "email": row["OfferedToEmail"]}
     signed = jwt.encode(claims, persona.signing().private, algorithm="RS256")
     return PREFIX + base64.urlsafe_b64encode(signed.encode()).decode().rstrip("=")
 
@@ -62,9 +62,10 @@ def offered_row(persona: Persona, token: str, email: str) -> Row | None:
         claims = jwt.decode(signed, key, algorithms=["RS256"])
     except (ValueError, jwt.InvalidTokenError):
         return None
-    row = persona.store.one(TABLE, Id=claims["id"])
-    fits = row is not None and row["OfferedToEmail"] == claims["email"] and claims["email"].lower() == email.lower()
-    return row if fits else None
+    if claims["email"].lower() != email.lower():
+        return None
+    where = {"SponsoringOrganizationUserId": claims["member"], "OfferedToEmail": claims["email"]}
+    return persona.store.one(TABLE, **where)
 
 
 def redeem(persona: Persona, row: Row, organization_id: str) -> None:
