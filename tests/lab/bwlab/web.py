@@ -168,8 +168,8 @@ class Call:
         await self.persona.lab.wait()
 
     async def pause(self) -> None:
-        """Between a look-up and its write: lets other requests in, as real threads would be."""
-        await asyncio.sleep(0)
+        """Between a look-up and its write: the moment in which another request may look too."""
+        await asyncio.sleep(0.01)
 
 
 def json(value: Any, status: int = 200, media_type: str = JSON, headers: dict[str, str] | None = None) -> Response:
@@ -209,6 +209,7 @@ def _authenticate(call: Call) -> None:
         raise Empty(401, {"www-authenticate": "Bearer"})
     try:
         call.claims = tokens.read(call.persona, token)
+        call.request.scope["bwlab.actor"] = call.claims.get("email") or call.claims.get("client_id")
     except tokens.BadToken as error:
         text = 'Bearer error="invalid_token"'
         if error.description:
