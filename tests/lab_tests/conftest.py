@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 DATA = Path(__file__).resolve().parent.parent / "lab" / "data"
 
@@ -32,3 +34,16 @@ def recordings(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def fixtures(pytestconfig: pytest.Config) -> Path:
     return _folder(pytestconfig, "--setup-cases", "fixtures")
+
+
+@pytest.fixture(scope="session")
+def signing_keys() -> dict[str, str]:
+    """Identity's keys for the recorded world: made once, as making them takes its time."""
+    found = {}
+    for side in ("cloud", "self_hosted"):
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        found[side] = pem.decode()
+    return found

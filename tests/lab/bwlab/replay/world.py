@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ def _urls(base: int, *, self_hosted: bool) -> dict[str, str]:
     return urls
 
 
+@cache
+def _signer() -> LicenseSigner:
+    return LicenseSigner.create()
+
+
 class World:
     """Fresh for every group."""
 
@@ -53,7 +59,7 @@ class World:
             self.lab.hosts[address] = "cloud:US/api"
         for address in ("127.0.0.1:14033", "127.0.0.1:16033", "localhost:16033"):
             self.lab.hosts[address] = "cloud:US/identity"
-        self.lab.license_signer = LicenseSigner.create()
+        self.lab.license_signer = _signer()
         recorded = load_certificate(recordings / "licensing.pem")
         self.lab.license_certificates = [recorded, self.lab.license_signer.certificate]
         self.licenses = directory / "licenses"
