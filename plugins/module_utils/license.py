@@ -21,6 +21,8 @@ NEVER, AGE, EXPIRATION, DISABLED, UNREADABLE, FRESH = (
 )
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?")
 _MICROSECONDS = 6
+# The server's answers tell its clock in whole seconds, so that a sync of this very second seems to lie ahead.
+_CLOCK_NOISE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ def due_without_license(policy: Policy, *, enabled: bool, last_sync: str | None,
     if synced is None:
         return Due(True, NEVER)
     age = now - synced
-    if age >= policy.max_age:
+    if not policy.max_age or age >= policy.max_age:
         return Due(True, AGE)
     # A license that was synced within a day is as new as the cloud's: looking at it would change nothing.
-    if timedelta(0) <= age < timedelta(days=1):
+    if -_CLOCK_NOISE <= age < timedelta(days=1):
         return Due(False, FRESH)
     return None
 

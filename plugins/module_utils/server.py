@@ -25,6 +25,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.selfhosted.bitwarden.plugins.module_utils.regions import Region
 
 OLDEST_SERVER = "2023.2.0"
+NOT_FOUND = "Resource not found."
 _BILLING_SYNC = 1
 _NO_INSTALLATION = "00000000-0000-0000-0000-000000000000"
 
@@ -62,9 +63,11 @@ class Server:
     def installation(self, installation_id: str) -> dict[str, t.Any] | None:
         """An installation as this cloud knows it, or None."""
         response = self._transport.request("GET", f"{self.connection.api}/installations/{installation_id}")
-        if response.status == HTTPStatus.NOT_FOUND and response.said != EMPTY:
-            self._require_official(response)
-            return None
+        if response.status == HTTPStatus.NOT_FOUND:
+            if response.said != NOT_FOUND:
+                self._require_official(response)
+            else:
+                return None
         return self._object(remedies.INSTALLATION, f"Asking {self.name} for the installation", response)
 
     def require_cloud(self) -> None:
@@ -262,7 +265,7 @@ class Server:
         if error.details.get("status") is None:
             return
         probe = self._transport.request("GET", f"{self.connection.api}/installations/{_NO_INSTALLATION}")
-        if self.connection.kind == SELF_HOSTED and (probe.status, probe.said) == (404, "Resource not found."):
+        if self.connection.kind == SELF_HOSTED and (probe.status, probe.said) == (HTTPStatus.NOT_FOUND, NOT_FOUND):
             raise BitwardenError(
                 f"{self.name} is a Bitwarden cloud, but this module works on a self-hosted server.",
                 next_step="Give the address of your own server in url, and the API key of the owner there.",

@@ -161,9 +161,9 @@ def test_a_cloud_proves_itself_without_credentials(name: str) -> None:
     ("table", "said"),
     [
         ({PROBE: recordings.answer(recordings.exchange("a", "sh-installation-malformed"))}, "is a self-hosted server"),
-        ({PROBE: NOT_FOUND, "GET /api/config": config(server={"name": "Vaultwarden", "url": "x"})}, "is Vaultwarden"),
-        ({"GET /api/config": config(server={"name": "Vaultwarden"})}, "no Bitwarden at this address"),
-        ({PROBE: NOT_FOUND, "GET /api/config": Answer(404)}, "no Bitwarden at this address"),
+        ({"GET /api/config": config(server={"name": "Vaultwarden", "url": "x"})}, "is Vaultwarden"),
+        ({"GET /api/config": config()}, "no Bitwarden at this address"),
+        ({"GET /api/config": Answer(404)}, "no Bitwarden at this address"),
         ({PROBE: Answer(404, "<html>Not here</html>"), "GET /api/config": Answer(200, "<html>")}, "no Bitwarden at"),
         ({PROBE: Answer(200, "<html>Log in</html>")}, "no JSON object"),
     ],
@@ -341,6 +341,7 @@ def test_what_is_no_date(text: str | None) -> None:
         (True, ago(days=7), Due(True, "age")),
         (True, ago(days=400), Due(True, "age")),
         (True, ago(hours=23), Due(False, "fresh")),
+        (True, ago(seconds=-0.9), Due(False, "fresh")),
         (True, ago(days=2), None),
         (True, ago(hours=-1), None),
     ],
@@ -349,9 +350,11 @@ def test_the_last_sync_decides_what_it_can(enabled: bool, last_sync: str | None,
     assert license.due_without_license(POLICY, enabled=enabled, last_sync=last_sync, now=NOW) == expected
 
 
-def test_an_age_of_zero_is_always_due() -> None:
+@pytest.mark.parametrize("seconds", [1, 0, -0.5])
+def test_an_age_of_zero_is_always_due(seconds: float) -> None:
     policy = Policy.of_days(0, 30)
-    assert license.due_without_license(policy, enabled=True, last_sync=ago(seconds=1), now=NOW) == Due(True, "age")
+    last_sync = ago(seconds=seconds)
+    assert license.due_without_license(policy, enabled=True, last_sync=last_sync, now=NOW) == Due(True, "age")
 
 
 @pytest.mark.parametrize(
