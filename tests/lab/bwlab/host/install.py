@@ -101,12 +101,13 @@ def install_host(
     installation_key: str,
     fetch: Fetch | None = None,
     start: bool = True,
+    python: str = sys.executable,
 ) -> Host:
     """A complete host; `fetch` answers for the cloud (its tables do by default), `start` runs the stack."""
     host = host_of(lab_dir, name)
     if host.bwdata.exists():
         raise FileExistsError(f"{host.bwdata} exists: the host is installed already")
-    _programs(lab_dir.resolve(), host)
+    _programs(lab_dir.resolve(), host, python)
     _folders(host)
     _setup(host, url, region_name, (installation_id, installation_key), fetch or cloud_lookup(lab_dir))
     engine = Engine(lab_dir.resolve(), name)
@@ -125,14 +126,14 @@ def uid_gid() -> tuple[int, int]:
     return os.getuid() or NOBODY, os.getgid() or NOBODY
 
 
-def _programs(lab_dir: Path, host: Host) -> None:
+def _programs(lab_dir: Path, host: Host, python: str) -> None:
     host.bin.mkdir(parents=True)
     values = {
         "HOST": shlex.quote(host.name),
         "DIR": shlex.quote(str(lab_dir)),
         "HOME": shlex.quote(str(host.home)),
         "HOME_PLAIN": str(host.home),
-        "PYTHON": shlex.quote(sys.executable),
+        "PYTHON": shlex.quote(python),
         "SCRIPTS": shlex.quote(str(SCRIPTS)),
         "SITE": shlex.quote(str(PACKAGE / "site")),
         # Inside the quotes of the shell.
