@@ -17,7 +17,7 @@ LAB = os.environ.get("BWLAB_DIR", "")
 HOST = os.environ.get("BWLAB_HOST", "")
 ENV = os.path.join(LAB, "hosts", HOST, "opt", "bitwarden", "bwdata", "env")
 
-real_write, real_fsync, real_open = os.write, os.fsync, io.open
+real_write, real_fsync, real_open, real_sendfile = os.write, os.fsync, io.open, os.sendfile
 
 
 def is_full(target: Any) -> bool:
@@ -60,6 +60,12 @@ def write(fd: int, data: Any, /) -> int:
     return real_write(fd, data)
 
 
+def sendfile(out_fd: int, *rest: Any, **options: Any) -> int:
+    if is_full(out_fd):
+        raise full()
+    return real_sendfile(out_fd, *rest, **options)
+
+
 def fsync(fd: Any) -> None:
     if is_full(fd if isinstance(fd, int) else fd.fileno()):
         raise full()
@@ -83,5 +89,5 @@ def open_file(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **opt
 
 
 if LAB and HOST:
-    os.write, os.fsync = write, fsync
+    os.write, os.fsync, os.sendfile = write, fsync, sendfile
     io.open = builtins.open = open_file
