@@ -169,7 +169,7 @@ class Call:
 
     async def pause(self) -> None:
         """Between a look-up and its write: the moment in which another request may look too."""
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
 
 
 def json(value: Any, status: int = 200, media_type: str = JSON, headers: dict[str, str] | None = None) -> Response:
