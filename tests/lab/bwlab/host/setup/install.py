@@ -15,6 +15,23 @@ from bwlab.host.setup.tree import Abort
 Fetch = Callable[[str], "tuple[int, str]"]
 REGIONS = {"US": 0, "EU": 1, "Gov": 2}
 
+NO_TLS = (
+    "You are not using a SSL certificate. Bitwarden requires HTTPS to operate. \n"
+    "You must front your installation with a HTTPS proxy or the web vault (and \n"
+    "other Bitwarden apps) will not work properly."
+)
+UNTRUSTED = (
+    "You are using an untrusted SSL certificate. This certificate will not be \n"
+    "trusted by Bitwarden client applications. You must add this certificate to \n"
+    "the trusted store on each device or else you will receive errors when trying \n"
+    "to connect to your installation."
+)
+OWN_CERTIFICATE = (
+    "Make sure 'certificate.crt' and 'private.key' are provided in the \n"
+    "appropriate directory before running 'start' (see docs for info)."
+)
+DOMAIN_REFUSED = "(!) Domain is invalid. A valid domain name is required (e.g. bitwarden.example.com)."
+
 
 class Refused(Exception):
     """The installation ends with a sentence; the exit status is 0 all the same."""

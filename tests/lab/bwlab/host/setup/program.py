@@ -19,23 +19,6 @@ else:
     certificates = lazy("bwlab.host.setup.certificates")
     render = lazy("bwlab.host.setup.render")
 
-NO_TLS = (
-    "You are not using a SSL certificate. Bitwarden requires HTTPS to operate. \n"
-    "You must front your installation with a HTTPS proxy or the web vault (and \n"
-    "other Bitwarden apps) will not work properly."
-)
-UNTRUSTED = (
-    "You are using an untrusted SSL certificate. This certificate will not be \n"
-    "trusted by Bitwarden client applications. You must add this certificate to \n"
-    "the trusted store on each device or else you will receive errors when trying \n"
-    "to connect to your installation."
-)
-OWN_CERTIFICATE = (
-    "Make sure 'certificate.crt' and 'private.key' are provided in the \n"
-    "appropriate directory before running 'start' (see docs for info)."
-)
-DOMAIN_REFUSED = "(!) Domain is invalid. A valid domain name is required (e.g. bitwarden.example.com)."
-
 
 def parse(arguments: Sequence[str]) -> dict[str, str]:
     """Pairs of `-name value`; a word without a dash is skipped together with the word after it."""
@@ -215,7 +198,7 @@ class Setup:
         files.database = self.parameters.get("dbname") or "vault"
         try:
             if "domain" in self.parameters and not install.valid_domain(domain):
-                raise install.Refused(DOMAIN_REFUSED)
+                raise install.Refused(install.DOMAIN_REFUSED)
             if not self.stub:
                 found = install.ask_installation(prompts, self.parameters, self.environment, self.fetch)
                 files.installation_id, files.installation_key, files.region = found
@@ -248,9 +231,9 @@ class Setup:
         certificates.identity(self.tree, files.certificate_password, self.working_directory)
         self._say()
         if not self.config.ssl:
-            prompts.banner("WARNING", NO_TLS)
+            prompts.banner("WARNING", install.NO_TLS)
         elif not trusted:
-            prompts.banner("WARNING", UNTRUSTED)
+            prompts.banner("WARNING", install.UNTRUSTED)
         if self.config.ssl and not self.config.ssl_managed_lets_encrypt:
             self._certificate_paths(domain, own=own, trusted=trusted)
 
@@ -259,7 +242,7 @@ class Setup:
         if prompts.yes("Do you have a SSL certificate to use?"):
             self.config.ssl = True
             self.tree.make_directory(f"ssl/{domain}")
-            prompts.banner("NOTE", OWN_CERTIFICATE)
+            prompts.banner("NOTE", install.OWN_CERTIFICATE)
             return False, prompts.yes("Is this a trusted SSL certificate (requires ca.crt, see docs)?")
         if prompts.yes("Do you want to generate a self-signed SSL certificate?"):
             self.config.ssl = True
