@@ -30,6 +30,7 @@ class Account:
 
     @property
     def label(self) -> str:
+        """The name to show."""
         if self.name is not None:
             return self.name
         try:
@@ -45,12 +46,21 @@ class Account:
         return environment
 
     def run(
-        self, command: t.Sequence[str], *, timeout: float, cwd: str | None = None, stdin: str = ""
+        self,
+        command: t.Sequence[str],
+        *,
+        timeout: float,
+        cwd: str | None = None,
+        stdin: str = "",
+        one_output: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a program to its end; one that does not end in time is ended with all its children."""
-        options: dict[str, t.Any] = {}
+        """Runs a program to its end; one that does not end in time is ended with all its children.
+
+        With C(one_output) its complaints stand among the rest of the output, as a person would see them.
+        """
+        options: dict[str, t.Any] = {"stderr": subprocess.STDOUT if one_output else subprocess.PIPE}
         if self.name is not None:
-            options = {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
+            options.update(user=self.uid, group=self.gid, extra_groups=list(self.groups))
         try:
             process = self._start(list(command), cwd, options)
         except OSError as error:
@@ -63,16 +73,15 @@ class Account:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             stdout, stderr = process.communicate()
-            stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
-            return subprocess.CompletedProcess(list(command), _TIMED_OUT, stdout, stderr)
-        return subprocess.CompletedProcess(list(command), process.returncode, stdout, stderr)
+            ended = f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
+            return subprocess.CompletedProcess(list(command), _TIMED_OUT, stdout, (stderr or "") + ended)
+        return subprocess.CompletedProcess(list(command), process.returncode, stdout, stderr or "")
 
     def _start(self, command: list[str], cwd: str | None, options: dict[str, t.Any]) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             cwd=cwd,

@@ -104,5 +104,9 @@ def restart(compose: Compose, timeout: float) -> subprocess.CompletedProcess[str
     as_root = os.geteuid() == 0 and compose.account.name is None
     script = script_path(compose.directory)
     return compose.account.run(
-        [script, "restart"], timeout=timeout, cwd=compose.directory, stdin="y\n" if as_root else ""
+        [script, "restart"],
+        timeout=timeout,
+        cwd=compose.directory,
+        stdin="y\n" if as_root else "",
+        one_output=True,
     )

@@ -112,6 +112,8 @@ class Compose:
             next_step = f"Let the user {self.account.label} use Docker (group docker), or become a user who may."
         elif "Cannot connect to the Docker daemon" in said:
             next_step = "Start Docker (systemctl start docker)."
+        elif "docker compose" in said or "is not a docker command" in said:
+            next_step = f"Install the compose plugin of Docker for the user {self.account.label}."
         raise ComposeError(f"{what} Docker says: {said}", next_step=next_step)
 
     def redacted(self, text: str) -> str:

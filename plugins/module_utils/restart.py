@@ -110,18 +110,20 @@ class Stack:
         return self.door
 
     def measure(self) -> tuple[View, list[Drift]]:
-        """The stack and all that is wrong with it; the front door is asked only where the containers are right."""
+        """The stack and all that is wrong with it.
+
+        Where a restart is due anyway the front door is asked only whether it could say afterwards that all is well.
+        """
         view = self.look()
         door = self.front_door(view)
-        if view.drift:
-            return view, view.drift
-        problem = door.wait(min(_START_PERIOD if view.starting else _SHORT_WAIT, self.timeout))
-        if problem is None:
-            return view, []
-        if problem.fixed:
+        patience = 0.0 if view.drift else min(_START_PERIOD if view.starting else _SHORT_WAIT, self.timeout)
+        problem = door.wait(patience)
+        if problem is not None and problem.fixed:
             raise BitwardenError(
-                f"All containers run, but the front door cannot be asked: {problem.text}.", next_step=problem.next_step
+                f"The front door cannot be asked: {problem.text}. Nothing was stopped.", next_step=problem.next_step
             )
+        if view.drift or problem is None:
+            return view, view.drift
         return view, [Drift(FRONT_DOOR, problem.text)]
 
     def bring_up_to_date(self, check_mode: bool) -> Outcome:
@@ -186,7 +188,7 @@ class Stack:
                 if over or (hopeless and view.broken):
                     words = _words(view.broken)
                     return view, Problem(words) if words else problem or Problem("the front door was not asked yet")
-            time.sleep(1)
+            time.sleep(0.5)
 
     def _glance(self, must: bool) -> View | None:
         """The stack, or None while containers come and go between two questions."""

@@ -145,7 +145,7 @@ changes:
     - key: globalSettings__enableCloudCommunication
       before: null
       after: "true"
-values:
+settings:
   description:
     - The values of the managed keys that are no secrets, as they are (in check mode would be) in the file, null where
       absent.
@@ -215,6 +215,7 @@ def run(
             "changed": plan.changed or status is None,
             "path": path,
             "changes": [change.shown() for change in plan.changes],
+            "settings": plan.values,
             "values": plan.values,
             "read": env_file.read_values(plan.document, params["read"]),
             "diff": {"before_header": path, "after_header": path, **plan.diff},

@@ -50,8 +50,8 @@ options:
   environment:
     description:
       - Settings that the containers must have (or, where the value is null, must not have) which read
-        C(global.override.env). Pass RV(selfhosted.bitwarden.env_file#module:values) here, then check mode predicts the
-        restart for a file that is not yet written.
+        C(global.override.env). Pass RV(selfhosted.bitwarden.env_file#module:settings) here, then check mode predicts
+        the restart for a file that is not yet written.
       - If the files lead to another value, for example through C(docker-compose.override.yml), nothing is stopped and
         the module fails.
     type: dict
@@ -94,11 +94,11 @@ EXAMPLES = r"""
     path: /opt/bitwarden/bwdata/env/global.override.env
     keys:
       globalSettings__enableCloudCommunication: true
-  register: settings
+  register: merged
 
 - name: Restart the server if it does not have them
   selfhosted.bitwarden.stack:
-    environment: "{{ settings['values'] }}"
+    environment: "{{ merged.settings }}"
     ca_path: /etc/ssl/certs/company.pem
 """
 

@@ -1,135 +1,146 @@
-"""A Bitwarden server's host for tests: files, a docker, a bitwarden.sh and a front door, all of it small."""
+"""A managed host of the lab with a front door of its own, for tests of the module stack."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import threading
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from bwlab import tls
+from bwlab.host.engine import YEARS
+from bwlab.host.install import install_host
+from bwlab.labdb import LabDb
 from unit.module_runner import Result, run_module
 
+NAME = "us1"
 FLAG = "globalSettings__enableCloudCommunication"
 PUSH = "globalSettings__pushRelayBaseUri"
-GLOBAL = f"globalSettings__selfHosted=true\n{PUSH}=https://push.bitwarden.com\n"
-# The order of calls is that of the real script, with its question to root.
-SCRIPT = """#!/bin/bash
-set -e
-COREVERSION="2026.8.0"
-cd "$(dirname "$0")"
-echo "$(id -u) $HOME $USER" >>"$FAKE_DOCKER/script_runs"
-if [ "$EUID" -eq 0 ]; then
-  read -r -p "Do you still want to continue? (y/n): " answer
-  [ "$answer" = y ] || exit 1
-fi
-[ ! -e "$FAKE_DOCKER/script_dies_early" ] || { echo "uid.env: Permission denied" >&2; exit 1; }
-[ ! -e "$FAKE_DOCKER/script_hangs" ] || sleep 600
-export COMPOSE_FILE="$PWD/bwdata/docker/docker-compose.yml"
-[ "$(docker compose ps | wc -l)" -le 2 ] || docker compose down
-docker compose pull
-docker compose up -d
-docker pull ghcr.io/bitwarden/setup:2026.8.0
-echo "Bitwarden is up and running! key hunter2hunter2"
-"""
+BEHIND_THE_DOOR = ("nginx", "api", "identity")
 
 
 class Host:
-    """The parts of one host, and what happened on it."""
+    """A fresh installation whose stack runs, and what happens on it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.directory = folder / "opt" / "bitwarden"
-        self.state = folder / "state"
-        self.programs = folder / "bin"
-        self.slow = 0.0
-        self.wrong_status = 0
-        self.wrong_until_restart = False
-        for path in ("bwdata/docker", "bwdata/env", "bwdata/scripts"):
-            (self.directory / path).mkdir(parents=True)
-        self.state.mkdir()
-        self.programs.mkdir()
-        self._program(self.directory / "bitwarden.sh", SCRIPT)
-        (self.directory / "bwdata/scripts/run.sh").write_text("")
-        (self.directory / "bwdata/docker/docker-compose.yml").write_text("services: {}\n")
-        (self.directory / "bwdata/docker/global.env").write_text(GLOBAL)
-        fake = Path(__file__).with_name("fake_docker.py")
-        self._program(self.programs / "docker", f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "$@"\n')
+    def __init__(self, lab_dir: Path, url: str) -> None:
+        self.url = url
+        (lab_dir / "lab.sqlite").touch()
+        installed = install_host(
+            lab_dir,
+            NAME,
+            url=url,
+            region_name="US",
+            installation_id="11111111-2222-3333-4444-555555555555",
+            installation_key="StackHostInstallationKey",
+            fetch=lambda _address: (200, '{"enabled": true}'),
+        )
+        self.db = LabDb(lab_dir / "lab.sqlite")
+        self.directory = installed.directory
+        self.bwdata = installed.bwdata
+        self.programs = installed.bin
+        self.script = installed.directory / "bitwarden.sh"
+        self.env_file = installed.bwdata / "env/global.override.env"
 
-    @staticmethod
-    def _program(path: Path, text: str) -> None:
-        path.write_text(text)
-        path.chmod(0o755)
+    def set(self, key: str, value: str | None) -> None:
+        """Sets or removes a key in the env file, as somebody does by hand."""
+        kept = [line for line in self.env_file.read_text().splitlines() if not line.startswith(f"{key}=")]
+        new = [] if value is None else [f"{key}={value}"]
+        self.env_file.write_text("".join(f"{line}\n" for line in kept + new))
 
-    @property
-    def env_file(self) -> Path:
-        return self.directory / "bwdata/env/global.override.env"
+    def container(self, service: str) -> dict[str, Any]:
+        row = self.db.container(NAME, service)
+        assert row is not None
+        return row
 
-    def write_env(self, url: str, *lines: str) -> None:
-        own = ["globalSettings__installation__id=1", "globalSettings__installation__key=hunter2hunter2"]
-        text = [f"globalSettings__baseServiceUri__vault={url}", *own, *lines]
-        self.env_file.write_text("".join(f"{line}\n" for line in text))
-
-    def containers(self) -> dict[str, Any]:
-        path = self.state / "containers.json"
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return found
+    def environment_of(self, service: str) -> dict[str, str]:
+        environment: dict[str, str] = self.container(service)["env"]
+        return environment
 
     def alter(self, service: str, **columns: Any) -> None:
-        found = self.containers()
-        found[service].update(columns)
-        (self.state / "containers.json").write_text(json.dumps(found))
+        self.db.put_container(NAME, {**self.container(service), **columns})
+
+    def sicken(self, service: str) -> None:
+        """Makes a container fail its health check for good."""
+        now = time.time()
+        self.alter(service, started=now - 20, ready=now + YEARS)
+
+    def age(self) -> None:
+        """Makes all containers an hour old, so that nobody waits for them to get ready."""
+        hour_ago = time.time() - 3600
+        for row in self.db.containers(NAME):
+            self.alter(row["service"], started=hour_ago, ready=hour_ago)
 
     def remove(self, service: str) -> None:
-        found = self.containers()
-        del found[service]
-        (self.state / "containers.json").write_text(json.dumps(found))
+        self.db.remove_container(NAME, self.container(service)["name"])
 
-    def fault(self, name: str) -> None:
-        (self.state / name).touch()
+    @property
+    def restarts(self) -> int:
+        return int(self.db.counters(NAME)["restarts"])
 
-    def calls(self) -> list[list[Any]]:
-        path = self.state / "calls"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def snapshot(self) -> list[tuple[str, str]]:
+        """What changes when a container is touched."""
+        return sorted((row["id"], row["state"]) for row in self.db.containers(NAME) if row["project"])
 
-    def script_runs(self) -> list[str]:
-        path = self.state / "script_runs"
-        return path.read_text().splitlines() if path.exists() else []
+    def secrets(self) -> list[str]:
+        """The secret values in the env file, found by the list in the lab's own documents and not by the collection."""
+        names = r"(?:[kK]ey|[pP]assword|installation__id)"
+        text = self.env_file.read_text()
+        values = re.findall(rf"^\w*{names}=(\w[\w-]+)$", text, re.MULTILINE) + re.findall(r"Password=(\w+);", text)
+        return [value for value in values if value != "REPLACE"]
+
+    def replace_script(self, text: str) -> None:
+        """Another bitwarden.sh; the real one lies beside it as real.sh."""
+        self.script.rename(self.directory / "real.sh")
+        self.script.write_text(f'#!/bin/bash\ncd "$(dirname "$0")"\n{text}\n')
+        self.script.chmod(0o700)
 
     def environment(self) -> dict[str, str | None]:
         return {
-            "FAKE_DOCKER": str(self.state),
             "PATH": f"{self.programs}:{os.environ['PATH']}",
             "COMPOSE_PROJECT_NAME": "of-the-caller",
-            "HTTPS_PROXY": None,
-            "HTTP_PROXY": None,
+            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")),
         }
 
-    def run(self, *, check: bool = False, **arguments: Any) -> Result:
-        arguments = {"directory": str(self.directory), "timeout": 8, "lock_timeout": 3, **arguments}
-        return run_module("stack", arguments, check=check, diff=True, env=self.environment())
+    def arguments(self, **arguments: Any) -> dict[str, Any]:
+        return {"directory": str(self.directory), "timeout": 15, "lock_timeout": 2, **arguments}
 
-    def alive(self) -> bool:
-        found = self.containers()
-        return all(
-            found.get(name, {}).get("state") == "running" and time.time() - found[name]["started"] >= self.slow
-            for name in ("api", "identity", "nginx")
-        )
+    def run(self, *, check: bool = False, **arguments: Any) -> Result:
+        result = run_module("stack", self.arguments(**arguments), check=check, diff=True, env=self.environment())
+        for secret in self.secrets():
+            assert secret not in result.output
+        return result
+
+
+class Door:
+    """What answers at the address of the host, as its nginx would."""
+
+    def __init__(self) -> None:
+        self.host: Host | None = None
+        self.status: int | None = None
+        self.until_restart = False
+
+    def answer(self, path: str) -> int:
+        if self.host is None or path not in {"/api/alive", "/identity/alive"}:
+            return 404
+        if self.status is not None and not (self.until_restart and self.host.restarts):
+            return self.status
+        rows = {row["service"]: row for row in self.host.db.containers(NAME)}
+        ready = [rows.get(name, {"state": "none", "ready": 0}) for name in BEHIND_THE_DOOR]
+        return 200 if all(row["state"] == "running" and row["ready"] <= time.time() for row in ready) else 502
 
 
 @contextmanager
-def front_door(host: Host) -> Iterator[str]:
-    """Answers as nginx does: 502 while the services behind it do not listen."""
+def front_door(door: Door, secure: Path | None = None) -> Iterator[str]:
+    """Serves the door on a port of its own (with TLS, the certificates in a folder); the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known = self.path in {"/api/alive", "/identity/alive"}
-            wrong = 0 if host.wrong_until_restart and host.script_runs() else host.wrong_status
-            self.send_response(wrong or ((200 if host.alive() else 502) if known else 404))
+            self.send_response(door.answer(self.path))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -137,10 +148,13 @@ def front_door(host: Host) -> Iterator[str]:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    if secure is not None:
+        tls.write_certificates(secure)
+        server.socket = tls.context(secure).wrap_socket(server.socket, server_side=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http{'s' if secure else ''}://localhost:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

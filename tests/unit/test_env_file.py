@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import dotenv, env_file, env_wish, redact
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.dotenv import EnvFileError
+from bwlab.host.setup import Setup, Tree, run
 
 FLAG = "globalSettings__enableCloudCommunication"
 REGION = "globalSettings__baseServiceUri__cloudRegion"
@@ -317,6 +319,21 @@ class TestAfterSetup:
         assert found[FLAG].lower() == "true"
         kept = {line for line in case["after"].splitlines() if not any(key.lower() in line.lower() for key in EU)}
         assert kept <= set(once.data.decode().splitlines())
+
+    @pytest.mark.parametrize("case", rewritten(), ids=lambda case: str(case["name"]))
+    def test_what_is_merged_survives_setup(self, case: dict[str, Any], tmp_path: Path) -> None:
+        """The lab's setup program rewrites a merged file, and the next merge finds nothing to do."""
+        try:
+            merged = merge(case["before"], EU).data
+        except EnvFileError as error:
+            assert error.next_step
+            return
+        (tmp_path / "env").mkdir()
+        (tmp_path / "config.yml").write_text("url: https://bw.example.com\npush_notifications: false\n")
+        (tmp_path / "env/global.override.env").write_bytes(merged)
+        setup = Setup(Tree(tmp_path), io.StringIO(), io.StringIO(), environment={})
+        assert run(setup, ["-update", "1", "-os", "lin", "-corev", "1", "-webv", "1", "-keyconnectorv", "1"]) == 0
+        assert not merge((tmp_path / "env/global.override.env").read_bytes(), EU).changed
 
     def test_settings_of_the_help_page_survive_setup(self) -> None:
         """The same keys merged before and after setup's rewrite: the second run changes nothing."""

@@ -55,7 +55,7 @@ def test_change_then_nothing(env: Path) -> None:
     first = run(env, diff=True)
     assert first.changed
     assert first["changes"] == [{"key": FLAG, "before": None, "after": "true"}]
-    assert first["values"] == {FLAG: "true"}
+    assert first["settings"] == {FLAG: "true"}
     assert first["diff"]["after"] == f"{FLAG}=true\n"
     assert env.read_text() == CONTENT + f"{FLAG}=true\n"
     before = env.stat()
@@ -72,7 +72,7 @@ def test_check_mode_tells_the_same_and_changes_nothing(env: Path) -> None:
     assert env.read_text() == CONTENT
     assert sorted(p.name for p in env.parent.parent.parent.iterdir()) == ["bwdata"]
     real = run(env, arguments, diff=True)
-    for key in ("changed", "changes", "values", "read", "diff", "path"):
+    for key in ("changed", "changes", "settings", "read", "diff", "path"):
         assert predicted[key] == real[key]
 
 
