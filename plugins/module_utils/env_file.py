@@ -69,7 +69,7 @@ def merge(data: bytes, wish: Wish, name: str) -> Plan:
     removed: set[int] = set()
     appended: list[str] = []
     changes: list[Change] = []
-    warnings = list(document.warnings)
+    warnings = [*document.warnings, *_eaten_by_setup(document, wish, name)]
     left_alone = set()
 
     for key, value in [*wish.keys.items(), *((key, None) for key in wish.absent)]:
@@ -103,6 +103,16 @@ def merge(data: bytes, wish: Wish, name: str) -> Plan:
         warnings=tuple(warnings),
         document=after,
     )
+
+
+def _eaten_by_setup(document: Document, wish: Wish, name: str) -> list[str]:
+    managed = {key.lower() for key in (*wish.keys, *wish.absent)}
+    return [
+        f"{name}, line {s.first + 1}: at every update Bitwarden's setup takes the backslash before '\"' out of {s.key}; "
+        "write the value without it."
+        for s in document.statements
+        if s.key not in SETUP_KEYS and s.key.lower() not in managed and '\\"' in s.raw
+    ]
 
 
 def _may_be_shown(document: Document, key: str) -> bool:
