@@ -12,7 +12,7 @@ from bwlab.connection_config import connection_config
 from bwlab.errors import ApiError
 from bwlab.license_fields import EMPTY_GUID
 from bwlab.license_update import column_date
-from bwlab.net_text import NULL_REFERENCE
+from bwlab.net_text import NULL_REFERENCE, null_argument
 from bwlab.outbound import SPONSORSHIP_SYNC, CloudClient
 from bwlab.persona import Persona
 from bwlab.sponsorship_rules import TABLE
@@ -91,8 +91,17 @@ async def _sync(persona: Persona, client: CloudClient, organization: Row, connec
         text = await client.send("POST", "organization/sponsorship/sync", body)
         if text is None:
             raise SyncError(f"{BAD_REQUEST}Organization sync failed")
-        answers += json.loads(text)["sponsorshipsBatch"]
+        answers += _batch(text)
     _write_back(persona, rows, answers)
+
+
+def _batch(text: str) -> list[dict[str, Any]]:
+    """What is no answer of Bitwarden's has no batch in it."""
+    answer = json.loads(text)
+    batch = answer.get("sponsorshipsBatch") if isinstance(answer, dict) else None
+    if not isinstance(batch, list):
+        raise SyncError(null_argument("source"))
+    return batch
 
 
 def _sent(member: str, row: Row) -> dict[str, Any]:
