@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The filter that gives the addresses of a region."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -9,7 +11,7 @@ name: region
 short_description: The addresses of a region of the Bitwarden cloud
 version_added: 0.1.0
 author:
-  - selfhosted.bitwarden contributors (@selfhosted)
+  - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Turns the name of a region of the Bitwarden cloud into the addresses that a self-hosted server needs to reach it.
   - A region of one's own, given as a dictionary, is checked and returned in the same form.
@@ -67,5 +69,8 @@ def region(value: str | t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 class FilterModule:
+    """What Ansible looks for in a file of filters."""
+
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        """The filters by name."""
         return {"region": region}

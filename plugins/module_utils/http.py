@@ -70,6 +70,7 @@ class Response:
 
     @property
     def ok(self) -> bool:
+        """Whether the server did what it was asked for."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property

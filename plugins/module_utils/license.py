@@ -42,6 +42,7 @@ class Policy:
 
     @classmethod
     def of_days(cls, max_age: int, renew_before: int) -> Policy:
+        """The policy as modules get it."""
         return cls(timedelta(days=max_age), timedelta(days=renew_before))
 
 
@@ -80,6 +81,7 @@ def due_by_license(policy: Policy, *, expiration: str | None, now: datetime) -> 
 
 
 def utc_now() -> datetime:
+    """This machine's clock."""
     return datetime.now(timezone.utc)
 
 

@@ -33,14 +33,17 @@ class Organization:
 
     @property
     def owned(self) -> bool:
+        """Whether the account is a confirmed owner."""
         return self.role == "owner" and self.status == "confirmed"
 
     @property
     def billing_sync_allowed(self) -> bool:
+        """Whether the plan has billing sync."""
         return self.plan in PLANS_WITH_BILLING_SYNC
 
     @classmethod
     def of_profile(cls, row: t.Mapping[str, t.Any]) -> Organization:
+        """An organization out of the account's profile."""
         # Servers before 2024 call the plan planProductType.
         plan = row.get("productTierType", row.get("planProductType"))
         return cls(
@@ -53,6 +56,7 @@ class Organization:
         )
 
     def as_dict(self) -> dict[str, t.Any]:
+        """The organization as modules return it."""
         return {
             "id": self.id,
             "name": self.name,
@@ -76,10 +80,12 @@ class BillingSync:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a connection at all."""
         return self.id is not None
 
     @classmethod
     def of_response(cls, body: t.Mapping[str, t.Any]) -> BillingSync:
+        """The connection out of the server's answer, which is one even where there is none."""
         # The server gives the inside of config in another case than everything around it.
         config = {str(key).lower(): value for key, value in (body.get("config") or {}).items()}
         return cls(
@@ -103,6 +109,7 @@ class BillingSync:
 
 
 def is_guid(text: str) -> bool:
+    """Whether a text has the form of an id."""
     return GUID.fullmatch(text) is not None
 
 
@@ -134,6 +141,7 @@ def find(organizations: t.Sequence[Organization], wanted: str, server: str) -> O
 
 
 def require_owner(organization: Organization, server: str) -> Organization:
+    """Refuse whoever is no confirmed owner."""
     if not organization.owned:
         raise BitwardenError(
             f"The account is {organization.status} {organization.role} of {organization.name} at {server}, "
@@ -144,6 +152,7 @@ def require_owner(organization: Organization, server: str) -> Organization:
 
 
 def require_billing_sync_plan(organization: Organization, server: str) -> Organization:
+    """Refuse plans without billing sync."""
     if not organization.billing_sync_allowed:
         raise BitwardenError(
             f"The organization {organization.name} at {server} has the plan "

@@ -25,6 +25,7 @@ class Region:
     push: str
 
     def as_dict(self) -> dict[str, str]:
+        """The region as the filter returns it."""
         return asdict(self)
 
 

@@ -57,6 +57,8 @@ _KEY_AGAIN = "Fetch the billing sync token again (billing_sync_token) and apply 
 
 @dataclass(frozen=True)
 class Remedy:
+    """Why something failed, and what to do about it."""
+
     cause: str
     next_step: str
 
@@ -72,6 +74,7 @@ class Rule:
     next_step: str
 
     def matches(self, operation: str, status: int, said: str) -> bool:
+        """Whether the row fits an answer."""
         return (
             (not self.where or operation in self.where) and status == self.status and bool(re.search(self.said, said))
         )

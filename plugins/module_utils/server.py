@@ -42,6 +42,7 @@ class Server:
 
     @property
     def login(self) -> identity.Login:
+        """The login of this task, made when it is first needed."""
         if self._login is None:
             try:
                 self._login = identity.login(self._transport, self.connection)
@@ -58,6 +59,7 @@ class Server:
     # What exists where, without a login.
 
     def config(self) -> Response:
+        """What the server says about itself."""
         return self._transport.request("GET", f"{self.connection.api}/config")
 
     def installation(self, installation_id: str) -> dict[str, t.Any] | None:
@@ -82,6 +84,7 @@ class Server:
     # The account and its organizations.
 
     def email(self) -> str:
+        """The account's address."""
         return str(self._profile_object().get("email") or "")
 
     def organizations(self) -> list[Organization]:
@@ -91,6 +94,7 @@ class Server:
         return organization.unique(Organization.of_profile(row) for row in rows)
 
     def owned_organization(self, wanted: str) -> Organization:
+        """The organization of that name or id, which the account must own."""
         found = organization.find(self.organizations(), wanted, self.name)
         return organization.require_owner(found, self.name)
 
@@ -128,6 +132,7 @@ class Server:
     # The connection, the license and its sync at the self-hosted server.
 
     def cloud_communication(self) -> bool:
+        """Whether the running server may call the cloud."""
         response = self._call("GET", "/organizations/connections/enabled")
         if not response.ok:
             raise self._self_hosted_error(
@@ -136,6 +141,7 @@ class Server:
         return response.json is True
 
     def billing_sync(self, organization_id: str) -> BillingSync:
+        """The connection, which may be none."""
         what = f"Reading the billing sync connection at {self.name}"
         response = self._call("GET", f"/organizations/connections/{organization_id}/{_BILLING_SYNC}")
         if not response.ok:
@@ -173,6 +179,7 @@ class Server:
         return saved
 
     def delete_billing_sync(self, current: BillingSync) -> None:
+        """Remove a connection; nothing else changes, here or at the cloud."""
         response = self._call("DELETE", f"/organizations/connections/{current.id}")
         if not response.ok:
             what = f"Removing the billing sync connection at {self.name}"
@@ -205,6 +212,7 @@ class Server:
         return license.due_by_license(policy, expiration=expiration, now=self.now), expiration
 
     def sync_license(self, organization_id: str) -> None:
+        """Let the server fetch the license; it answers when it has it, or has failed."""
         response = self._call("POST", f"/organizations/licenses/self-hosted/{organization_id}/sync")
         if not response.ok:
             raise self._self_hosted_error(remedies.LICENSE_SYNC, f"Syncing the license at {self.name}", response)

@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Connect an organization of a self-hosted server to its organization at the Bitwarden cloud."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -10,7 +12,7 @@ module: billing_sync
 short_description: Connect an organization of a self-hosted server to its organization at the Bitwarden cloud
 version_added: 0.1.0
 author:
-  - selfhosted.bitwarden contributors (@selfhosted)
+  - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Puts the billing sync token of the cloud into an organization of a self-hosted server, or takes it away.
   - Compares first and changes only what differs. The date of the last license sync survives, unlike in the web vault.
@@ -19,8 +21,15 @@ extends_documentation_fragment:
   - selfhosted.bitwarden.self_hosted
   - selfhosted.bitwarden.connection
   - selfhosted.bitwarden.connection.login
-  - selfhosted.bitwarden.attributes.changes
+  - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_self_hosted
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
 options:
   organization:
     description:
@@ -151,6 +160,7 @@ def require_cloud_communication(module: AnsibleModule, server: Server) -> None:
 
 
 def present(module: AnsibleModule, server: Server, organization_id: str, before: BillingSync) -> BillingSync:
+    """Make or replace the connection where it differs."""
     token = (module.params["billing_sync_token"] or "").strip() or None
     enabled = module.params["enabled"]
     if token is None and not module.check_mode:
@@ -167,6 +177,7 @@ def present(module: AnsibleModule, server: Server, organization_id: str, before:
 
 
 def absent(module: AnsibleModule, server: Server, organization_id: str, before: BillingSync) -> BillingSync:
+    """Remove every connection that there is."""
     current = before
     for _attempt in range(MOST_CONNECTIONS):
         if not current.exists or module.check_mode:
@@ -180,10 +191,12 @@ def absent(module: AnsibleModule, server: Server, organization_id: str, before: 
 
 
 def shown(connection: BillingSync, key: str) -> dict[str, t.Any]:
+    """A connection as the diff shows it."""
     return {"exists": connection.exists, "enabled": connection.enabled, "billing_sync_token": key}
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
+    """Bring the connection into the wanted state."""
     found = server.owned_organization(module.params["organization"])
     before = server.billing_sync(found.id)
     change = present if module.params["state"] == "present" else absent
@@ -199,6 +212,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
 
 
 def main() -> None:
+    """Read the options and run."""
     spec = {
         **connection_spec(SELF_HOSTED),
         "organization": {"type": "str", "required": True},

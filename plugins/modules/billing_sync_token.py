@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Fetch the billing sync token of an organization from the Bitwarden cloud."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -10,7 +12,7 @@ module: billing_sync_token
 short_description: Fetch the billing sync token of an organization from the Bitwarden cloud
 version_added: 0.1.0
 author:
-  - selfhosted.bitwarden contributors (@selfhosted)
+  - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Returns the billing sync token of an organization at the Bitwarden cloud, and makes one only where there is none.
   - Asks first, without the password, whether a token exists. The password is proved before the first token is made,
@@ -140,6 +142,7 @@ def lock_directory(lock_path: str | None, api: str, organization_id: str) -> str
 
 
 def password_hash(server: Server, password: str) -> str:
+    """What proves the password of the account that logged in."""
     login = server.login
     if not login.has_master_password:
         raise BitwardenError(
@@ -165,6 +168,7 @@ def fetch(module: AnsibleModule, server: Server, organization_id: str, proof: st
 
 
 def require_one(dates: list[str], organization_id: str) -> None:
+    """Refuse organizations that first calls at the same moment have broken."""
     if len(dates) > 1:
         raise BitwardenError(
             f"The organization {organization_id} has {len(dates)} billing sync tokens at the cloud "
@@ -175,6 +179,7 @@ def require_one(dates: list[str], organization_id: str) -> None:
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
+    """Check that the token may be had, and fetch it under the lock."""
     params = module.params
     server.require_cloud()
     found = require_billing_sync_plan(server.owned_organization(params["organization"]), server.name)
@@ -195,6 +200,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
 
 
 def main() -> None:
+    """Read the options and run."""
     password = {"type": "str", "required": True, "no_log": True}
     spec = {
         **connection_spec(CLOUD),

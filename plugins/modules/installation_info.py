@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Ask the Bitwarden cloud for an installation id."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -10,7 +12,7 @@ module: installation_info
 short_description: Ask the Bitwarden cloud for an installation id
 version_added: 0.1.0
 author:
-  - selfhosted.bitwarden contributors (@selfhosted)
+  - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Asks a region of the Bitwarden cloud whether it knows the installation id of a self-hosted server,
     and whether that is enabled.
@@ -19,8 +21,21 @@ description:
 extends_documentation_fragment:
   - selfhosted.bitwarden.cloud
   - selfhosted.bitwarden.connection
-  - selfhosted.bitwarden.attributes.info
+  - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_cloud
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Only reads.
+  diff_mode:
+    support: N/A
+    details:
+      - Only reads.
+  idempotent:
+    support: full
+    details:
+      - Only reads.
 options:
   installation_id:
     description:
@@ -106,6 +121,7 @@ def known_elsewhere(module: AnsibleModule, server: Server, installation_id: str)
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
+    """Ask the given region, and the others where it does not know the id."""
     installation_id = module.params["installation_id"].strip().lower()
     if not is_guid(installation_id):
         raise BitwardenError(
@@ -126,6 +142,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
 
 
 def main() -> None:
+    """Read the options and run."""
     spec = {**connection_spec(CLOUD, login=False), "installation_id": {"type": "str", "required": True}}
     execute(AnsibleModule(argument_spec=spec, supports_check_mode=True), CLOUD, run)
 

@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Sync the license of an organization of a self-hosted server from the Bitwarden cloud."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -10,7 +12,7 @@ module: license_sync
 short_description: Sync the license of an organization of a self-hosted server from the Bitwarden cloud
 version_added: 0.1.0
 author:
-  - selfhosted.bitwarden contributors (@selfhosted)
+  - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Lets a self-hosted server fetch the license of an organization from the cloud, as the button C(Sync license) does.
     The server never does this by itself.
@@ -170,6 +172,7 @@ def expiration_after(module: AnsibleModule, server: Server, organization_id: str
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
+    """Sync the license if it is due."""
     params = module.params
     found = server.owned_organization(params["organization"])
     before = server.billing_sync(found.id)
@@ -197,6 +200,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
 
 
 def main() -> None:
+    """Read the options and run."""
     spec = {
         **connection_spec(SELF_HOSTED),
         **license.policy_spec(),

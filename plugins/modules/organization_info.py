@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Read the organizations of an account, and how they stand with the cloud."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -10,7 +12,7 @@ module: organization_info
 short_description: Read the organizations of an account, and how they stand with the cloud
 version_added: 0.1.0
 author:
-  - selfhosted.bitwarden contributors (@selfhosted)
+  - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Lists the organizations that an account owns, at a self-hosted server or at the Bitwarden cloud.
   - At a self-hosted server it also tells whether billing sync is set up, and whether the license is due for a sync.
@@ -21,8 +23,21 @@ extends_documentation_fragment:
   - selfhosted.bitwarden.self_hosted
   - selfhosted.bitwarden.connection
   - selfhosted.bitwarden.connection.login
-  - selfhosted.bitwarden.attributes.info
+  - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_self_hosted
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Only reads.
+  diff_mode:
+    support: N/A
+    details:
+      - Only reads.
+  idempotent:
+    support: full
+    details:
+      - Only reads.
 options:
   region:
     description:
@@ -185,6 +200,7 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import
 
 
 def wanted(module: AnsibleModule, server: Server) -> list[Organization]:
+    """The organization that was asked for, or all that the account owns."""
     name = module.params["organization"]
     if name is None:
         return [item for item in server.organizations() if item.owned]
@@ -193,6 +209,7 @@ def wanted(module: AnsibleModule, server: Server) -> list[Organization]:
 
 
 def facts(module: AnsibleModule, server: Server, found: Organization) -> dict[str, t.Any]:
+    """One organization, with its connection where that was asked for."""
     params = module.params
     result = {**found.as_dict(), "billing_sync": None, "license": None}
     if not params["connection"]:
@@ -210,10 +227,12 @@ def facts(module: AnsibleModule, server: Server, found: Organization) -> dict[st
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
+    """Read what was asked for."""
     return {"changed": False, "organizations": [facts(module, server, found) for found in wanted(module, server)]}
 
 
 def main() -> None:
+    """Read the options and run."""
     spec = {
         **connection_spec(ANY),
         **license.policy_spec("license_"),
