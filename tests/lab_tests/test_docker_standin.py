@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from bwlab.host.go_template import TemplateError, render
-from bwlab.host.managed import Managed
+from bwlab.host.managed import IDENTITY, SETUP_IMAGE, Managed
 
 FLAG = "globalSettings__enableCloudCommunication"
 SERVICES = 11
@@ -235,6 +238,19 @@ def test_start_never_ready(host: Managed) -> None:
     assert row["ready"] > time.time() + 86400
 
 
+def test_a_stack_that_never_answers_is_down_until_the_next_start(host: Managed) -> None:
+    host.db.set_fault("start_never_ready", {"count": "1"})
+    host.docker("compose", "restart")
+    time.sleep(0.3)
+    counters = host.db.counters("us1")
+    assert counters["restarts"] == 1
+    assert 0.3 < counters["downtime_s"] < 60
+    host.docker("compose", "restart")
+    counters = host.db.counters("us1")
+    assert counters["restarts"] == 2
+    assert 0.3 < counters["downtime_s"] < 60
+
+
 def test_registry_down(host: Managed) -> None:
     host.db.set_fault("registry_down")
     done = host.docker("compose", "pull")
@@ -318,6 +334,53 @@ def test_a_relative_mount_is_a_volume_and_not_the_folder(host: Managed) -> None:
     assert done.returncode == 0
     assert host.env_file.read_text() == before
     assert (host.host.home / "volumes/bwdata/env/global.override.env").is_file()
+
+
+@pytest.fixture
+def cloud() -> Iterator[str]:
+    """Address of a server that knows one installation."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == f"/installations/{IDENTITY}"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(b'{"enabled": true}' if known else b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("identity", "installed"), [(IDENTITY, True), (IDENTITY.replace("1", "2"), False)])
+def test_install_asks_the_cloud_for_the_id(tmp_path: Path, cloud: str, identity: str, installed: bool) -> None:
+    host = Managed(tmp_path).install(start=False)
+    folder = tmp_path / "fresh"
+    words = ["run", "--rm", "-e", f"BW_INSTALLATION_URL={cloud}", "-v", f"{folder}:/bitwarden"]
+    install = [
+        "-install",
+        "1",
+        "-domain",
+        "bw.example.com",
+        "-install-id",
+        identity,
+        "-install-key",
+        "k",
+        "-skip-ssl",
+        "1",
+    ]
+    done = host.docker(*words, SETUP_IMAGE, "/app/Setup", *install, "-cloud-region", "EU")
+    assert done.returncode == 0
+    assert (folder / "docker/docker-compose.yml").is_file() is installed
+    assert ("Invalid installation id for EU region." in done.stdout) is not installed
+    assert (folder / "docker").is_dir()
 
 
 def test_prune_removes_images_that_nothing_uses(host: Managed) -> None:

@@ -17,6 +17,7 @@ import pytest
 from bwlab.host.install import cloud_lookup, host_of, install_host
 from bwlab.host.managed import IDENTITY, Done, Managed
 from bwlab.labdb import LabDb
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 KEY = "globalSettings__baseServiceUri__cloudRegion"
 MODES = {
@@ -89,6 +90,17 @@ def test_secrets_differ_between_hosts(tmp_path: Path) -> None:
     secrets = [set(re.findall(r"(?m)=([A-Za-z0-9]{32,64})$|Password=([A-Za-z0-9]{32});", text)) for text in texts]
     assert len(secrets[0]) == 5
     assert not secrets[0] & secrets[1]
+
+
+def test_the_signing_certificate_opens_with_the_password_of_the_env_file(host: Managed) -> None:
+    found = re.search(r"(?m)^globalSettings__identityServer__certificatePassword=(.*)$", host.env_file.read_text())
+    assert found is not None
+    data = (host.host.bwdata / "identity/identity.pfx").read_bytes()
+    key, certificate, _ = pkcs12.load_key_and_certificates(data, found.group(1).encode())
+    assert key is not None
+    assert certificate is not None
+    with pytest.raises(ValueError, match="password"):
+        pkcs12.load_key_and_certificates(data, b"another")
 
 
 def test_the_stack_runs_with_the_images_and_no_restart(host: Managed) -> None:

@@ -152,8 +152,14 @@ class Engine:
         """Counts down the faults of a start once for the whole stack, and notes when the api answers."""
         for name in ("start_never_ready", "slow_start"):
             self.fault(name)
-        ready = [row["ready"] for row in self.containers() if row["service"] == "api"]
-        self.db.event(self.host, "up", max(ready, default=time.time()))
+        now = time.time()
+        ready = max((row["ready"] for row in self.containers() if row["service"] == "api"), default=now)
+        if ready - now < YEARS / 2:
+            self.db.event(self.host, "up", ready)
+            return
+        # It was started and will never answer: the down time goes on until somebody starts it again.
+        self.db.event(self.host, "up", now)
+        self.db.event(self.host, "down", now)
 
     def stopped(self) -> None:
         self.db.event(self.host, "down")
