@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import subprocess
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
-_TIMED_OUT = 124
+# Exit statuses of timeout(1).
+_TIMED_OUT, _CANNOT_RUN, _NOT_FOUND, _KILLED = 124, 126, 127, 137
+_GRACE = 5
 
 
 @dataclass(frozen=True)
@@ -58,37 +59,39 @@ class Account:
 
         With C(one_output) its complaints stand among the rest of the output, as a person would see them.
         """
-        options: dict[str, t.Any] = {"stderr": subprocess.STDOUT if one_output else subprocess.PIPE}
+        options: dict[str, t.Any] = {}
         if self.name is not None:
-            options.update(user=self.uid, group=self.gid, extra_groups=list(self.groups))
+            options = {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
         try:
-            process = self._start(list(command), cwd, options)
+            result = subprocess.run(
+                # A time limit of Python's own ends the program alone, and waits for its children for ever.
+                ["timeout", f"--kill-after={_GRACE}", str(timeout), *command],
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if one_output else subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                cwd=cwd,
+                env=self.environment(),
+                start_new_session=True,
+                check=False,
+                **options,
+            )
         except OSError as error:
             raise BitwardenError(
                 f"{command[0]} cannot be run as user {self.label}: {error.strerror}.",
-                next_step="Check that the file exists, is executable (chmod u+x) and can be reached by that user.",
+                next_step="Check that the program 'timeout' (coreutils) is on PATH, and that this user may be used.",
             ) from error
-        try:
-            stdout, stderr = process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
-            ended = f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
-            return subprocess.CompletedProcess(list(command), _TIMED_OUT, stdout, (stderr or "") + ended)
-        return subprocess.CompletedProcess(list(command), process.returncode, stdout, stderr or "")
-
-    def _start(self, command: list[str], cwd: str | None, options: dict[str, t.Any]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=cwd,
-            env=self.environment(),
-            start_new_session=True,
-            **options,
-        )
+        result.stderr = result.stderr or ""
+        said = result.stderr + (result.stdout if one_output else "")
+        if result.returncode in {_CANNOT_RUN, _NOT_FOUND} and said.startswith("timeout: "):
+            raise BitwardenError(
+                f"{command[0]} cannot be run as user {self.label}: {said.strip().rpartition(': ')[2]}.",
+                next_step="Check that the file exists, is executable (chmod u+x) and can be reached by that user.",
+            )
+        if result.returncode in {_TIMED_OUT, _KILLED}:
+            result.stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
+        return result
 
 
 def owner_of(path: str) -> Account:

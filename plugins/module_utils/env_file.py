@@ -108,8 +108,8 @@ def merge(data: bytes, wish: Wish, name: str) -> Plan:
 def _eaten_by_setup(document: Document, wish: Wish, name: str) -> list[str]:
     managed = {key.lower() for key in (*wish.keys, *wish.absent)}
     return [
-        f"{name}, line {s.first + 1}: at every update Bitwarden's setup takes the backslash before '\"' out of {s.key}; "
-        "write the value without it."
+        f"{name}, line {s.first + 1}: at every update Bitwarden's setup takes the backslash before '\"' out of "
+        f"{s.key}; write the value without it."
         for s in document.statements
         if s.key not in SETUP_KEYS and s.key.lower() not in managed and '\\"' in s.raw
     ]
