@@ -180,6 +180,7 @@ def memberships(store: Store, user_id: str, *statuses: int) -> list[dict[str, An
     for member in store.rows("OrganizationUser", UserId=user_id):
         row = store.one("Organization", Id=member["OrganizationId"])
         if member["Status"] in statuses and row is not None:
-            sponsorships = store.rows("OrganizationSponsorship", SponsoringOrganizationUserId=member["Id"])
+            sponsorships: list[Row | None] = []
+            sponsorships += store.rows("OrganizationSponsorship", SponsoringOrganizationUserId=member["Id"])
             found += [_membership(row, member, each) for each in sponsorships or [None]]
     return found

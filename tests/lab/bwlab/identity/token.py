@@ -100,6 +100,7 @@ def _client_credentials(call: Call, form: dict[str, str], client: Client) -> dic
 
 def _answer(call: Call, form: dict[str, str]) -> dict[str, Any]:
     client_id, secret = _credentials(call, form)
+    call.request.scope["bwlab.actor"] = form.get("username") or client_id
     if not client_id or len(secret) > MAX_SECRET:
         raise TokenError("invalid_request")
     client = None
