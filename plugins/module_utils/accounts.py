@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs programs as the user that owns a Bitwarden installation."""
+"""Runs programs as the user that owns a Bitwarden installation, within a limit of time."""
 
 from __future__ import annotations
 
 import os
 import pwd
-import subprocess
 import typing as t
 from dataclasses import dataclass
 
@@ -19,14 +18,46 @@ _TIMED_OUT, _CANNOT_RUN, _NOT_FOUND, _KILLED = 124, 126, 127, 137
 _GRACE = 5
 
 
+class Runner(t.Protocol):
+    """What C(AnsibleModule.run_command) is."""
+
+    def __call__(
+        self,
+        args: list[str],
+        *,
+        data: str,
+        binary_data: bool,
+        cwd: str | None,
+        environ_update: dict[str, str],
+        errors: str,
+        expand_user_and_vars: bool,
+        handle_exceptions: bool,
+    ) -> tuple[int, str, str]:
+        """Run the program; its exit status and what it printed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a program."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def said(self) -> str:
+        """Its complaints, or else whatever it printed."""
+        return self.stderr.strip() or self.stdout.strip() or f"exit status {self.status}"
+
+
 @dataclass(frozen=True)
 class Account:
     """A user to run programs as; without a name the one that this process runs as."""
 
+    runner: Runner
     name: str | None = None
     uid: int = -1
     gid: int = -1
-    groups: tuple[int, ...] = ()
     home: str = ""
 
     @property
@@ -39,12 +70,20 @@ class Account:
         except KeyError:
             return str(os.geteuid())
 
-    def environment(self) -> dict[str, str]:
-        """The caller's environment, without what would turn compose to other files or another project."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")}
+    def _prefix(self, timeout: float, one_output: bool) -> list[str]:
+        """What goes before the program.
+
+        Compose must not be turned to other files or another project by the caller's environment. And timeout(1) ends
+        the children of a program with it, which a time limit of Python's own does not.
+        """
+        unwanted = [name for name in sorted(os.environ) if name.startswith("COMPOSE_")]
+        words = ["env", *(part for name in unwanted for part in ("-u", name))]
         if self.name is not None:
-            environment.update({"HOME": self.home, "USER": self.name, "LOGNAME": self.name})
-        return environment
+            words += [f"HOME={self.home}", f"USER={self.name}", f"LOGNAME={self.name}"]
+            groups = "--init-groups" if self.name != str(self.uid) else "--clear-groups"
+            words += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--"]
+        words += ["timeout", f"--kill-after={_GRACE}", f"{timeout:g}"]
+        return [*words, "sh", "-c", 'exec "$@" 2>&1', "sh"] if one_output else words
 
     def run(
         self,
@@ -52,56 +91,46 @@ class Account:
         *,
         timeout: float,
         cwd: str | None = None,
-        stdin: str = "",
+        stdin: str = "\n",
         one_output: bool = False,
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs a program to its end; one that does not end in time is ended with all its children.
+    ) -> Answer:
+        """Runs a program to its end, or ends it with all its children when its time is over.
 
         With C(one_output) its complaints stand among the rest of the output, as a person would see them.
         """
-        options: dict[str, t.Any] = {}
-        if self.name is not None:
-            options = {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
         try:
-            result = subprocess.run(
-                # A time limit of Python's own ends the program alone, and waits for its children for ever.
-                ["timeout", f"--kill-after={_GRACE}", str(timeout), *command],
-                input=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if one_output else subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
+            status, stdout, stderr = self.runner(
+                [*self._prefix(timeout, one_output), *command],
+                data=stdin,
+                binary_data=True,
                 cwd=cwd,
-                env=self.environment(),
-                start_new_session=True,
-                check=False,
-                **options,
+                environ_update={},
+                errors="replace",
+                expand_user_and_vars=False,
+                handle_exceptions=False,
             )
         except OSError as error:
             raise BitwardenError(
-                f"{command[0]} cannot be run as user {self.label}: {error.strerror}.",
-                next_step="Check that the program 'timeout' (coreutils) is on PATH, and that this user may be used.",
+                f"{command[0]} cannot be run: {error}.", next_step="Check that coreutils (env, timeout) are on PATH."
             ) from error
-        result.stderr = result.stderr or ""
-        said = result.stderr + (result.stdout if one_output else "")
-        if result.returncode in {_CANNOT_RUN, _NOT_FOUND} and said.startswith("timeout: "):
+        said = stdout if one_output else stderr
+        if status in {_CANNOT_RUN, _NOT_FOUND} and said.startswith(("timeout: ", "setpriv: ", "env: ", "sh: ")):
             raise BitwardenError(
-                f"{command[0]} cannot be run as user {self.label}: {said.strip().rpartition(': ')[2]}.",
+                f"{command[0]} cannot be run as user {self.label}: {said.strip()}.",
                 next_step="Check that the file exists, is executable (chmod u+x) and can be reached by that user.",
             )
-        if result.returncode in {_TIMED_OUT, _KILLED}:
-            result.stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
-        return result
+        if status in {_TIMED_OUT, _KILLED}:
+            stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
+        return Answer(status, stdout, stderr)
 
 
-def owner_of(path: str) -> Account:
+def owner_of(path: str, runner: Runner) -> Account:
     """The account to drive an installation with: its owner, where this process is root and the owner is not."""
-    uid = os.stat(path).st_uid
-    if os.geteuid() != 0 or uid == 0:
-        return Account()
+    status = os.stat(path)
+    if os.geteuid() != 0 or status.st_uid == 0:
+        return Account(runner)
     try:
-        user = pwd.getpwuid(uid)
+        user = pwd.getpwuid(status.st_uid)
     except KeyError:
-        return Account(str(uid), uid, os.stat(path).st_gid, (), os.path.dirname(path))
-    groups = tuple(os.getgrouplist(user.pw_name, user.pw_gid))
-    return Account(user.pw_name, uid, user.pw_gid, groups, user.pw_dir)
+        return Account(runner, str(status.st_uid), status.st_uid, status.st_gid, os.path.dirname(path))
+    return Account(runner, user.pw_name, status.st_uid, user.pw_gid, user.pw_dir)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
 
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.accounts import Answer
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.compose import Compose
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
@@ -98,7 +98,7 @@ def pull(compose: Compose, timeout: float) -> None:
         compose.checked(compose.docker(["pull", image], timeout), f"The image {image} cannot be pulled.", advice)
 
 
-def restart(compose: Compose, timeout: float) -> subprocess.CompletedProcess[str]:
+def restart(compose: Compose, timeout: float) -> Answer:
     """Runs C(bitwarden.sh restart); its exit status says little, so the caller looks for himself."""
     # Without an answer to its question whether root is meant, the script ends before it does anything.
     as_root = os.geteuid() == 0 and compose.account.name is None
@@ -107,6 +107,6 @@ def restart(compose: Compose, timeout: float) -> subprocess.CompletedProcess[str
         [script, "restart"],
         timeout=timeout,
         cwd=compose.directory,
-        stdin="y\n" if as_root else "",
+        stdin="y\n" if as_root else "\n",
         one_output=True,
     )

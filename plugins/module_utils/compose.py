@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.accounts import Account
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.accounts import Account, Answer
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.env_file import same_value
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.env_wish import SETUP_KEYS
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
@@ -74,7 +73,7 @@ class Compose:
     """The compose project of one installation, driven as a given account."""
 
     directory: str
-    account: Account = field(default_factory=Account)
+    account: Account
     secrets: tuple[str, ...] = ()
 
     @property
@@ -89,7 +88,7 @@ class Compose:
         paths = [os.path.join(self.docker_directory, name) for name in names]
         return [path for path in paths if os.path.exists(path) or path == paths[0]]
 
-    def docker(self, arguments: t.Sequence[str], timeout: float = _QUICK) -> subprocess.CompletedProcess[str]:
+    def docker(self, arguments: t.Sequence[str], timeout: float = _QUICK) -> Answer:
         """Runs docker and returns whatever came of it."""
         if shutil.which("docker") is None:
             raise ComposeError(
@@ -98,16 +97,16 @@ class Compose:
             )
         return self.account.run(["docker", *arguments], timeout=timeout, cwd=self.docker_directory)
 
-    def compose(self, *arguments: str, timeout: float = _QUICK) -> subprocess.CompletedProcess[str]:
+    def compose(self, *arguments: str, timeout: float = _QUICK) -> Answer:
         """Runs C(docker compose) with those files."""
         chosen = [part for path in self.files for part in ("-f", path)]
         return self.docker(["compose", *chosen, *arguments], timeout)
 
-    def checked(self, result: subprocess.CompletedProcess[str], what: str, next_step: str) -> str:
+    def checked(self, result: Answer, what: str, next_step: str) -> str:
         """The output of a command that has to succeed."""
-        if result.returncode == 0:
+        if result.status == 0:
             return result.stdout
-        said = self.redacted(result.stderr.strip() or result.stdout.strip()) or f"exit status {result.returncode}"
+        said = self.redacted(result.said)
         if "permission denied" in said.lower() and "docker" in said.lower():
             next_step = f"Let the user {self.account.label} use Docker (group docker), or become a user who may."
         elif "Cannot connect to the Docker daemon" in said:
@@ -165,14 +164,14 @@ class Compose:
             return {}
 
 
-def available() -> bool:
+def available(account: Account) -> bool:
     """Whether C(docker compose) is at hand; it needs no running engine for reading files."""
     if shutil.which("docker") is None:
         return False
-    return Account().run(["docker", "compose", "version"], timeout=_QUICK).returncode == 0
+    return account.run(["docker", "compose", "version"], timeout=_QUICK).status == 0
 
 
-def env_file_problem(data: bytes, directory: str) -> str | None:
+def env_file_problem(account: Account, data: bytes, directory: str) -> str | None:
     """What the real compose says against an env file of that content, or None."""
     with tempfile.TemporaryDirectory(dir=directory) as place:
         for name, content in (
@@ -182,10 +181,8 @@ def env_file_problem(data: bytes, directory: str) -> str | None:
             with open(os.path.join(place, name), "wb") as stream:
                 stream.write(content)
         command = ["docker", "compose", "-f", os.path.join(place, "docker-compose.yml"), "config", "--quiet"]
-        result = Account().run(command, timeout=_QUICK, cwd=place)
-    if result.returncode == 0:
-        return None
-    return redact_text(result.stderr.strip() or f"exit status {result.returncode}")
+        result = account.run(command, timeout=_QUICK, cwd=place)
+    return None if result.status == 0 else redact_text(result.said)
 
 
 def parse_config(output: str) -> dict[str, Service]:

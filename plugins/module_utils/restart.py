@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import calendar
 import contextlib
-import subprocess
 import time
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import bitwarden_sh, compose, files
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.accounts import Answer
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.compose import Compose, Container, Drift, Service
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.front_door import FrontDoor, Problem, Watch
@@ -157,15 +157,15 @@ class Stack:
         with Watch(door) as watch:
             end = time.monotonic() + self.timeout
             script = bitwarden_sh.restart(self.project, self.timeout)
-            view, problem = self._settle(watch, end, hopeless=script.returncode != 0)
+            view, problem = self._settle(watch, end, hopeless=script.status != 0)
             outcome = Outcome(view, drift, restarted=True)
             # Only what is not there is started: 'up -d' beside running containers leaves nginx with old addresses.
             if problem is not None and view.stopped:
                 rescue = self.project.compose("up", "-d", timeout=self.timeout)
                 end = time.monotonic() + min(_RESCUE_WAIT, self.timeout)
-                outcome.view, problem = self._settle(watch, end, hopeless=rescue.returncode != 0)
+                outcome.view, problem = self._settle(watch, end, hopeless=rescue.status != 0)
                 outcome.warnings.append(self._summary(script) + " The stack was started by 'docker compose up -d'.")
-            elif script.returncode != 0:
+            elif script.status != 0:
                 outcome.warnings.append(self._summary(script) + " The stack is up and as wanted all the same.")
             outcome.downtime = watch.downtime
             if problem is not None:
@@ -199,15 +199,15 @@ class Stack:
                 raise
             return None
 
-    def _summary(self, script: subprocess.CompletedProcess[str]) -> str:
+    def _summary(self, script: Answer) -> str:
         said = self._tail(script)
-        return f"'bitwarden.sh restart' ended with status {script.returncode}" + (f": {said[-1]}." if said else ".")
+        return f"'bitwarden.sh restart' ended with status {script.status}" + (f": {said[-1]}." if said else ".")
 
-    def _tail(self, result: subprocess.CompletedProcess[str]) -> list[str]:
+    def _tail(self, result: Answer) -> list[str]:
         text = self.project.redacted(result.stdout + result.stderr)
         return [line.rstrip() for line in text.splitlines() if line.strip()][-_OUTPUT_LINES:]
 
-    def _failure(self, outcome: Outcome, script: subprocess.CompletedProcess[str], problem: Problem) -> BitwardenError:
+    def _failure(self, outcome: Outcome, script: Answer, problem: Problem) -> BitwardenError:
         view = outcome.view
         troubled = [name for name, state in view.states.items() if state != "running"]
         logs = self._tail(self.project.compose("logs", "--tail", str(_OUTPUT_LINES), *troubled)) if troubled else []

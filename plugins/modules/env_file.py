@@ -177,7 +177,14 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import compose, env_file, env_wish, files, redact
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
+    accounts,
+    compose,
+    env_file,
+    env_wish,
+    files,
+    redact,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.dotenv import EnvFileError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError, fail
 
@@ -200,7 +207,10 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def run(
-    params: dict[str, t.Any], check_mode: bool, warn: Callable[[str], None], tmpdir: Callable[[], str]
+    params: dict[str, t.Any],
+    check_mode: bool,
+    warn: Callable[[str], None],
+    problem_of: Callable[[bytes], str | None],
 ) -> dict[str, t.Any]:
     """Reads, merges, and replaces the file if anything is different."""
     wish = env_wish.make_wish(
@@ -230,7 +240,7 @@ def run(
             result["hard_links"] = links
             warn(f"{path} has other names that keep the old content: {', '.join(links)}.")
         if not check_mode:
-            _validate(data, plan.data, path, warn, tmpdir)
+            _validate(data, plan.data, path, warn, problem_of)
             if params["backup"] and status:
                 place = params["backup_dir"] or files.backup_directory(path)
                 result["backup_file"] = files.backup(path, data, status, place)
@@ -253,14 +263,14 @@ def _present(path: str, create: bool) -> tuple[bytes, os.stat_result | None]:
     )
 
 
-def _validate(before: bytes, after: bytes, path: str, warn: Callable[[str], None], tmpdir: Callable[[], str]) -> None:
+def _validate(
+    before: bytes, after: bytes, path: str, warn: Callable[[str], None], problem_of: Callable[[bytes], str | None]
+) -> None:
     """Lets the real compose read the new content while the old one is still in place."""
-    if not compose.available():
-        return
-    problem = compose.env_file_problem(after, tmpdir())
+    problem = problem_of(after)
     if problem is None:
         return
-    if compose.env_file_problem(before, tmpdir()) is None:
+    if problem_of(before) is None:
         raise EnvFileError(
             f"docker compose refuses the merged content of {path}: {problem}. Nothing was changed.",
             next_step="Report this with the names of the keys and the form of their values (not the values).",
@@ -285,8 +295,13 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = dict(module.params)
     _hide_secrets(module)
+    account = accounts.Account(module.run_command)
+
+    def _problem_of(data: bytes) -> str | None:
+        return compose.env_file_problem(account, data, str(module.tmpdir)) if compose.available(account) else None
+
     try:
-        result = run(params, module.check_mode, module.warn, lambda: str(module.tmpdir))
+        result = run(params, module.check_mode, module.warn, _problem_of)
     except BitwardenError as error:
         fail(module, error)
     module.exit_json(**result)

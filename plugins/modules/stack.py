@@ -167,7 +167,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(params: dict[str, t.Any], check_mode: bool) -> tuple[Stack, Outcome]:
+def run(params: dict[str, t.Any], check_mode: bool, runner: accounts.Runner) -> tuple[Stack, Outcome]:
     """Looks at the stack and brings it up to date."""
     directory = params["directory"].rstrip("/") or "/"
     script = bitwarden_sh.script_path(directory)
@@ -176,7 +176,7 @@ def run(params: dict[str, t.Any], check_mode: bool) -> tuple[Stack, Outcome]:
         return FrontDoor(url, validate_certs=params["validate_certs"], ca_path=params["ca_path"])
 
     stack = Stack(
-        project=compose.Compose(directory, accounts.owner_of(script)),
+        project=compose.Compose(directory, accounts.owner_of(script, runner)),
         environment={
             canonical_key(key): None if value is None else value_text(key, value)
             for key, value in params["environment"].items()
@@ -213,7 +213,7 @@ def main() -> None:
     """Hand the arguments over and the result back."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        stack, outcome = run(module.params, module.check_mode)
+        stack, outcome = run(module.params, module.check_mode, module.run_command)
         result = result_of(stack, outcome)
     except BitwardenError as error:
         fail(module, error)

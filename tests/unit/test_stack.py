@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import accounts, bitwarden_sh, compose
@@ -355,6 +356,12 @@ class TestFailingStarts:
         assert host.snapshot() == before
 
 
+def runner(args: list[str], *, data: str, cwd: str | None, **_options: Any) -> tuple[int, str, str]:
+    """As Ansible runs a program for a module."""
+    ended = subprocess.run(args, input=data, cwd=cwd, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 def test_the_script_runs_as_its_owner_and_root_answers_its_question(host: Host) -> None:
     text = 'read -r answer; echo "$(id -un) $(id -G) $HOME $USER answer=$answer $COMPOSE_FILE"'
@@ -362,11 +369,11 @@ def test_the_script_runs_as_its_owner_and_root_answers_its_question(host: Host) 
     for folder in (host.directory, *host.directory.parents):
         folder.chmod(folder.stat().st_mode | 0o055)
     host.script.chmod(0o755)
-    own = compose.Compose(str(host.directory), accounts.owner_of(str(host.script)))
+    own = compose.Compose(str(host.directory), accounts.owner_of(str(host.script), runner))
     assert bitwarden_sh.restart(own, 10).stdout.startswith("root ")
     assert "answer=y " in bitwarden_sh.restart(own, 10).stdout
     user = pwd.getpwnam("nobody")
     os.chown(host.script, user.pw_uid, user.pw_gid)
-    other = compose.Compose(str(host.directory), accounts.owner_of(str(host.script)))
+    other = compose.Compose(str(host.directory), accounts.owner_of(str(host.script), runner))
     said = bitwarden_sh.restart(other, 10).stdout
     assert said.strip() == f"nobody {user.pw_gid} {user.pw_dir} nobody answer="
