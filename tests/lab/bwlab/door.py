@@ -8,7 +8,7 @@ import json
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -101,7 +101,8 @@ class Door:
     async def _app(self, service: str, request: Request, path: str) -> Response:
         request.scope["bwlab.service"] = service
         query = request.scope["raw_path"].partition(b"?")
-        request.scope["raw_path"] = path.encode() + query[1] + query[2]
+        # Decoded once and encoded again, as nginx passes it on: a slash in a name ends up as a slash.
+        request.scope["raw_path"] = quote(path, safe="/:@!$&'()*+,;=").encode() + query[1] + query[2]
         return await dispatch(self.persona, service, request)
 
     async def _nginx(self, request: Request, path: str) -> Response:
