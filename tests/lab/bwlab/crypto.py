@@ -10,20 +10,17 @@ import base64
 import hashlib
 import hmac
 import os
-import threading
 from dataclasses import dataclass
 from typing import Any
 
+from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives import hashes, padding, serialization
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 PBKDF2, ARGON2ID = 0, 1
-# Two derivations with several lanes at once, in one process, wait for each other for ever.
-ARGON2_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,15 @@ def b64(data: bytes) -> str:
 def master_key(password: str, salt: str, kdf: Kdf) -> bytes:
     if kdf.kind == PBKDF2:
         return hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), kdf.iterations, 32)
-    derive = Argon2id(
+    return hash_secret_raw(
+        secret=password.encode(),
         salt=hashlib.sha256(salt.encode()).digest(),
-        length=32,
-        iterations=kdf.iterations,
-        lanes=kdf.parallelism or 1,
+        time_cost=kdf.iterations,
         memory_cost=(kdf.memory or 1) * 1024,
+        parallelism=kdf.parallelism or 1,
+        hash_len=32,
+        type=Type.ID,
     )
-    with ARGON2_LOCK:
-        return derive.derive(password.encode())
 
 
 def master_password_hash(key: bytes, password: str) -> str:

@@ -71,6 +71,8 @@ class LabDb:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.executescript(SCHEMA)
+        self._version = -1
+        self._cached: dict[str, list[dict[str, Any]]] = {}
 
     def close(self) -> None:
         self._db.close()
@@ -79,12 +81,29 @@ class LabDb:
         with closing(self._db.execute(sql, values)) as cursor:
             return [dict(row) for row in cursor.fetchall()]
 
+    def _kept(self, key: str, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """Rows as they were read last, unless this or another process has written since.
+
+        The daemon asks several times a request; what it writes itself goes through _forget.
+        """
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._cached.clear()
+        if key not in self._cached:
+            self._cached[key] = self._all(sql, *values)
+        return self._cached[key]
+
+    def _forget(self) -> None:
+        self._cached.clear()
+
     def containers(self, host: str) -> list[dict[str, Any]]:
-        rows = self._all("SELECT * FROM container WHERE host = ? ORDER BY rowid", host)
-        for row in rows:
-            row["env"] = json.loads(row["env"] or "{}")
-            row.update(json.loads(row.pop("extra") or "{}"))
-        return rows
+        found = []
+        for kept in self._kept(f"container {host}", "SELECT * FROM container WHERE host = ? ORDER BY rowid", host):
+            row = {**kept, "env": json.loads(kept["env"] or "{}"), **json.loads(kept["extra"] or "{}")}
+            del row["extra"]
+            found.append(row)
+        return found
 
     def container(self, host: str, service: str) -> dict[str, Any] | None:
         return next((row for row in self.containers(host) if row["service"] == service), None)
@@ -94,11 +113,13 @@ class LabDb:
         known = {key: row[key] for key in CONTAINER_COLUMNS if key in row and key not in {"host", "env", "extra"}}
         extra = {key: value for key, value in row.items() if key not in CONTAINER_COLUMNS}
         known.update(host=host, env=json.dumps(row.get("env", {})), extra=json.dumps(extra))
+        self._forget()
         names = ", ".join(known)
         marks = ", ".join("?" * len(known))
         self._db.execute(f"INSERT OR REPLACE INTO container ({names}) VALUES ({marks})", list(known.values()))  # noqa: S608 - fixed names
 
     def remove_container(self, host: str, name: str) -> None:
+        self._forget()
         self._db.execute("DELETE FROM container WHERE host = ? AND name = ?", (host, name))
 
     def images(self, host: str) -> list[str]:
@@ -132,10 +153,11 @@ class LabDb:
         return {"restarts": restarts, "downtime_s": round(downtime, 3)}
 
     def faults(self) -> list[Fault]:
-        rows = self._all("SELECT * FROM fault ORDER BY n")
+        rows = self._kept("fault", "SELECT * FROM fault ORDER BY n")
         return [Fault(row["name"], json.loads(row["options"]), row["count_left"]) for row in rows]
 
     def set_fault(self, name: str, options: dict[str, str] | None = None) -> None:
+        self._forget()
         options = dict(options or {})
         count = options.pop("count", None)
         self._db.execute(
@@ -144,14 +166,16 @@ class LabDb:
         )
 
     def clear_faults(self, name: str | None = None) -> None:
+        self._forget()
         self._db.execute("DELETE FROM fault WHERE ? IS NULL OR name = ?", (name, name))
 
     def take_fault(
         self, name: str, *, server: str | None = None, persona: str | None = None, path: str | None = None
     ) -> Fault | None:
         """The first fault of that name whose limits fit; counted down in the same step."""
-        if not self._all("SELECT 1 FROM fault WHERE name = ? LIMIT 1", name):
+        if not any(fault.name == name for fault in self.faults()):
             return None
+        self._forget()
         limits = {"server": server, "persona": persona, "path": path}
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -176,8 +200,9 @@ class LabDb:
         return self._all("SELECT * FROM request WHERE n > ? ORDER BY n", after)
 
     def clock_offset(self, persona: str) -> float:
-        rows = self._all("SELECT seconds FROM clock WHERE persona = ?", persona)
-        return float(rows[0]["seconds"]) if rows else 0.0
+        rows = self._kept("clock", "SELECT persona, seconds FROM clock")
+        return float(next((row["seconds"] for row in rows if row["persona"] == persona), 0.0))
 
     def set_clock(self, persona: str, seconds: float) -> None:
+        self._forget()
         self._db.execute("INSERT OR REPLACE INTO clock (persona, seconds) VALUES (?, ?)", (persona, seconds))

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bwlab.door import PROBE
+
 READY_SECONDS = 60.0
 END_SECONDS = 15.0
 PACKAGE = Path(__file__).resolve().parent
@@ -139,8 +141,8 @@ def _get(url: str, path: str, context: ssl.SSLContext) -> bool:
     host, _, port = url.removeprefix("https://").partition(":")
     connection = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
     try:
-        # Not under the caller's address: the cloud's limits are his to use up.
-        connection.request("GET", path, headers={"X-Connecting-IP": "lab"})
+        # Not under the caller's address, and not in the log: limits and counts are his.
+        connection.request("GET", path, headers={"X-Connecting-IP": PROBE})
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
