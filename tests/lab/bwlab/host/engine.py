@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterable
@@ -116,7 +115,7 @@ class Engine:
             "name": name,
             "image": image,
             "env": {**image_environment(image), **env},
-            "id": secrets.token_hex(32),
+            "id": os.urandom(32).hex(),
             "restart_count": 0,
             **given,
         }

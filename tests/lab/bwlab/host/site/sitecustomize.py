@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import builtins
 import errno
+import importlib
 import io
 import json
 import os
-import sqlite3
 from typing import Any
 
 LAB = os.environ.get("BWLAB_DIR", "")
@@ -31,6 +31,8 @@ def is_full(target: Any) -> bool:
 
 
 def fault_is_set() -> bool:
+    # Loaded here: most programs of a host never write to that folder.
+    sqlite3 = importlib.import_module("sqlite3")
     try:
         database = sqlite3.connect(os.path.join(LAB, "lab.sqlite"), timeout=30, isolation_level=None)
     except sqlite3.Error:
