@@ -2,7 +2,7 @@
 # The lab's stand-in for the script that does the work of bitwarden.sh: run.sh COMMAND OUTPUT CORE WEB KEYCONNECTOR.
 set -e
 
-OUTPUT_DIR="${2:-../.}"
+OUTPUT_DIR="${2:-..}"
 COREVERSION="${3:-latest}"
 WEBVERSION="${4:-latest}"
 KEYCONNECTORVERSION="${5:-latest}"
