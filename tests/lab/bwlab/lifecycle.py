@@ -33,14 +33,20 @@ def made(directory: Path) -> Path:
     return directory
 
 
+def _is_daemon(pid: int) -> bool:
+    try:
+        return b"bwlab.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
 def running_pid(directory: Path) -> int | None:
     """The daemon's process id, if it is one and lives."""
     try:
         pid = int((directory / "lab.pid").read_text(encoding="utf-8"))
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if b"bwlab.daemon" in words else None
+    return pid if _is_daemon(pid) else None
 
 
 def up(directory: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +162,7 @@ def down(directory: Path) -> None:
         return
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + END_SECONDS
-    while running_pid(directory) is not None:
+    while _is_daemon(pid):
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
