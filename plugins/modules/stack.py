@@ -195,7 +195,7 @@ def result_of(stack: Stack, outcome: Outcome) -> dict[str, t.Any]:
     """The outcome as Ansible returns it."""
     view = outcome.view
     drift = [item.shown() for item in outcome.drift]
-    lines = "".join(f"{item['service']}: {item['key'] or ''} {item['what']}\n" for item in drift)
+    lines = "".join(" ".join(filter(None, (item["service"], item["key"], item["what"]))) + "\n" for item in drift)
     return {
         "changed": bool(drift),
         "restarted": outcome.restarted,

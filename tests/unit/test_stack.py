@@ -55,6 +55,8 @@ class TestDrift:
         assert predicted.changed
         assert not predicted["restarted"]
         assert host.restarts == 0
+        assert f"api {FLAG} is missing\n" in predicted["diff"]["before"]
+        assert predicted["diff"]["after"] == ""
         host.db.set_fault("slow_start", {"seconds": "1.5", "count": "1"})
         result = host.run()
         assert result.changed
