@@ -16,6 +16,7 @@ from labkit import ROOT, Lab
 
 pytestmark = pytest.mark.xdist_group("lab-bw")
 FOLDER = ROOT / ".cache" / "bw"
+CLOUDS = {"US": "https://vault.bitwarden.com", "EU": "https://vault.bitwarden.eu"}
 PROGRAM = FOLDER / "node_modules" / ".bin" / "bw"
 
 
@@ -64,7 +65,7 @@ def test_login_unlock_and_sync(lab: Lab, client: Path, tmp_path: Path, where: st
     name = where if where in lab.addresses["servers"] else f"{where[-2:].lower()}1"
     is_cloud = where.startswith("cloud")
     login = logins(lab, name)["cloud_owner" if is_cloud else "owner"]
-    url = lab.addresses["clouds"][where[-2:]]["vault"] if is_cloud else lab.addresses["servers"][name]["url"]
+    url = CLOUDS[where[-2:]] if is_cloud else lab.addresses["servers"][name]["url"]
     bw = Bw(lab, client, tmp_path / "data")
     bw("config", "server", url)
     session = bw("login", login["email"], "--passwordenv", "PASSWORD", "--raw", PASSWORD=login["master_password"])

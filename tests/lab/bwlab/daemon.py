@@ -102,10 +102,12 @@ def _sockets() -> dict[int, socket.socket]:
 
 
 def _refuser(database: LabDb, doors: list[Door]) -> Any:
-    names = {door.port: door.persona.name for door in doors}
+    clouds = {door.port: door.persona.name for door in doors if door.persona.is_cloud}
 
     def refuse(port: int) -> bool:
-        return database.take_fault("cloud_unreachable", persona=names[port], path="/") is not None
+        if port not in clouds:
+            return False
+        return database.take_fault("cloud_unreachable", persona=clouds[port], path="/") is not None
 
     return refuse
 
@@ -126,7 +128,7 @@ async def serve(directory: Path) -> None:
     )  # fmt: skip
     config.load()
     server = Server(config, [(sockets[door.port], certificates.for_door(door)) for door in doors])
-    proxy = Proxy(layout.routes(), _refuser(database, doors), front.proxied)
+    proxy = Proxy(layout.routes(), set(front.doors), _refuser(database, doors), front.proxied)
     proxy_server = await proxy.start(sockets[layout.proxy_port])
     background = asyncio.create_task(_run_jobs(lab))
     (directory / "lab.pid").write_text(f"{os.getpid()}\n", encoding="utf-8")

@@ -9,13 +9,20 @@ from collections.abc import Callable
 from contextlib import suppress
 
 MAX_HEAD = 16384
+LOCAL = ("localhost", "127.0.0.1")
 
 
 class Proxy:
-    """`routes`: host name to local port; `refuse` tells whether the cloud of a port is unreachable just now."""
+    """`routes`: host name to local port; `refuse` tells whether the cloud of a port is unreachable just now.
 
-    def __init__(self, routes: dict[str, int], refuse: Callable[[int], bool], proxied: set[int]) -> None:
+    Clients that do not know NO_PROXY ask for the lab's `own` ports too.
+    """
+
+    def __init__(
+        self, routes: dict[str, int], own: set[int], refuse: Callable[[int], bool], proxied: set[int]
+    ) -> None:
         self.routes = routes
+        self.own = own
         self.refuse = refuse
         self.proxied = proxied
 
@@ -39,6 +46,8 @@ class Proxy:
         if len(words) != 3 or words[0].upper() != "CONNECT":
             return None
         host, _, port = words[1].rpartition(":")
+        if host.lower() in LOCAL and port.isdigit():
+            return int(port) if int(port) in self.own else None
         return self.routes.get(host.lower()) if port == "443" else None
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
