@@ -13,11 +13,11 @@ from typing import Any
 import bwlab.api
 import bwlab.identity
 from bwlab import license_store, times
+from bwlab.in_process import call_in_process
 from bwlab.labdb import LabDb
 from bwlab.persona import Persona, Settings
 from bwlab.replay.world import World
 from bwlab.store import Row, Store
-from bwlab.web import call_in_process
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
 KEY = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5"

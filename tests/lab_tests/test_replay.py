@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from bwlab.replay.run import KNOWN_FILE, group_files, replay
+from bwlab.replay.run import group_files, replay
+from bwlab.replay.summary import KNOWN_FILE
 
 Exchange = dict[str, Any]
 

@@ -11,9 +11,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from bwlab.in_process import call_in_process
 from bwlab.labdb import Fault
 from bwlab.persona import Persona
-from bwlab.web import call_in_process
 
 HTTP_EXCEPTION = "System.Net.Http.HttpRequestException: "
 SOCKET_EXCEPTION = "---> System.Net.Sockets.SocketException "

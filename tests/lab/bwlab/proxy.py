@@ -18,9 +18,7 @@ class Proxy:
     Clients that do not know NO_PROXY ask for the lab's `own` ports too.
     """
 
-    def __init__(
-        self, routes: dict[str, int], own: set[int], refuse: Callable[[int], bool], proxied: set[int]
-    ) -> None:
+    def __init__(self, routes: dict[str, int], own: set[int], refuse: Callable[[int], bool], proxied: set[int]) -> None:
         self.routes = routes
         self.own = own
         self.refuse = refuse

@@ -40,7 +40,11 @@ def iso(value: str | datetime | None, *, zone: str = "Z") -> str | None:
         return None
     text = column(value) if isinstance(value, datetime) else value
     text = text.replace(" ", "T", 1)
-    return text if text.endswith("Z") else text + zone
+    if text.endswith("Z"):
+        return text
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text + zone
 
 
 def offset_text(moment: datetime) -> str:

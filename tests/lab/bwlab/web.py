@@ -32,15 +32,14 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bwlab import tokens
+from bwlab.bearer import authenticate, authorize, bearer
 from bwlab.binding import Model
-from bwlab.errors import ApiError, BadRequest, Empty, Forbidden, ModelState, ServerError
+from bwlab.errors import ApiError, BadRequest, Empty, ModelState, ServerError
 from bwlab.persona import Persona
 from bwlab.store import Store, is_guid
 
 JSON = "application/json; charset=utf-8"
 JSON_TYPE = re.compile(r"^(application|text)/(json|[^;]*\+json)\s*(;|$)", re.IGNORECASE)
-SCOPES = {"Licensing": "api.licensing", "Installation": "api.installation", "Push": "api.push"}
 UNHANDLED = "Bit.Api.Utilities.ExceptionHandlerFilterAttribute"
 ONLY_TEXT = {"self_hosted": "Only allowed when self hosted.", "cloud": "Only allowed when not self hosted."}
 
@@ -195,42 +194,6 @@ def error_response(error: ApiError | Empty) -> Response:
     return json(error.body(), error.status)
 
 
-def _bearer(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.query_params.get("access_token")
-
-
-def _authenticate(call: Call) -> None:
-    """Fills the claims, or raises the 401 with its WWW-Authenticate."""
-    token = _bearer(call.request)
-    if token is None:
-        raise Empty(401, {"www-authenticate": "Bearer"})
-    try:
-        call.claims = tokens.read(call.persona, token)
-        call.request.scope["bwlab.actor"] = call.claims.get("email") or call.claims.get("client_id")
-    except tokens.BadToken as error:
-        text = 'Bearer error="invalid_token"'
-        if error.description:
-            text += f', error_description="{error.description}"'
-        raise Empty(401, {"www-authenticate": text}) from None
-
-
-def _has_scope(claims: dict[str, Any], scope: str) -> bool:
-    given = claims.get("scope", [])
-    return scope in ([given] if isinstance(given, str) else given)
-
-
-def _authorize(call: Call, policy: str) -> None:
-    scope = SCOPES.get(policy, "api")
-    allowed = _has_scope(call.claims, scope)
-    if policy == "Application":
-        allowed = allowed and bool({"Application", "external"} & set(call.claims.get("amr", [])))
-    if not allowed:
-        raise Forbidden
-
-
 def _check_guids(call: Call, guids: dict[str, str]) -> None:
     for name, kind in guids.items():
         value = call.params.get(name)
@@ -245,11 +208,11 @@ def _check_guids(call: Call, guids: dict[str, str]) -> None:
 
 async def _run(call: Call, found: Route) -> Response:
     if found.policy is not None:
-        _authenticate(call)
-        _authorize(call, found.policy)
-    elif _bearer(call.request) is not None:
+        authenticate(call)
+        authorize(call, found.policy)
+    elif bearer(call.request) is not None:
         try:
-            _authenticate(call)
+            authenticate(call)
         except Empty:
             call.claims = {}
     if found.only is not None and found.only != call.persona.kind:
@@ -321,46 +284,4 @@ async def dispatch(persona: Persona, service: str, request: Request) -> Response
     response = await _route(persona, service, request, path)
     if not (service == "identity" and response.status_code == 500):
         response.headers.update(headers)
-    return response
-
-
-def make_request(
-    method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"", client: str = "127.0.0.1"
-) -> Request:
-    """A request that did not come over the wire: for calls from persona to persona, and for the replay."""
-    raw, _, query = path.partition("?")
-    pairs = [(key.lower().encode(), value.encode("latin-1", "replace")) for key, value in (headers or {}).items()]
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "https",
-        "path": unquote(raw),
-        "raw_path": raw.encode(),
-        "query_string": query.encode(),
-        "headers": pairs,
-        "client": (client, 0),
-        "server": ("localhost", 443),
-    }
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return Request(scope, receive)
-
-
-async def call_in_process(
-    persona: Persona,
-    service: str,
-    method: str,
-    path: str,
-    *,
-    headers: dict[str, str] | None = None,
-    body: bytes = b"",
-    client: str = "127.0.0.1",
-) -> Response:
-    """What a self-hosted server's outbound call uses; `client` is the address that the cloud counts limits for."""
-    response = await dispatch(persona, service, make_request(method, path, headers, body, client))
-    if persona.lab.db is not None:
-        persona.lab.db.log_request(persona.name, service, method, path=path, status=response.status_code, actor=client)
     return response

@@ -12,74 +12,30 @@ import json
 import re
 import tempfile
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.responses import Response
 
 import bwlab.api
 import bwlab.identity
+from bwlab.in_process import make_request
 from bwlab.replay import effects
 from bwlab.replay.compare import Comparison
 from bwlab.replay.exchange import Clock, Exchange, body_bytes, client
 from bwlab.replay.given import state_of_job
+from bwlab.replay.summary import Result, Summary, known_differences, reason_for
 from bwlab.replay.world import SIDES, World, license_texts
-from bwlab.web import dispatch, make_request
+from bwlab.web import dispatch
 
 HEADERS = (
     "content-type", "www-authenticate", "allow", "retry-after", "cache-control", "pragma", "content-length",
     "x-rate-limit-limit", "x-rate-limit-remaining",
 )  # fmt: skip
 SECRET_DELAY = 2.0
-KNOWN_FILE = Path(__file__).parents[2] / "known_differences.yml"
 FORCED_ANSWERS = {"refresh_token": ("LabGrant", "Token"), "TwoFactorToken": ("LabRemember", "Token")}
-
-
-@dataclass
-class Result:
-    group: str
-    name: str
-    differences: list[str]
-    reason: str | None = None
-
-
-@dataclass
-class Summary:
-    results: list[Result] = field(default_factory=list)
-
-    def groups(self) -> dict[str, list[Result]]:
-        found: dict[str, list[Result]] = {}
-        for result in self.results:
-            found.setdefault(result.group, []).append(result)
-        return found
-
-    @property
-    def unexplained(self) -> list[Result]:
-        return [result for result in self.results if result.differences and result.reason is None]
-
-    def lines(self) -> list[str]:
-        found = []
-        for group, results in self.groups().items():
-            alike = sum(not result.differences for result in results)
-            known = sum(bool(result.differences) and result.reason is not None for result in results)
-            found.append(f"{group:30} {alike}/{len(results)}" + (f"  ({known} known to differ)" if known else ""))
-        alike = sum(not result.differences for result in self.results)
-        return [*found, f"{'sum':30} {alike}/{len(self.results)}"]
-
-
-def known_differences(path: Path = KNOWN_FILE) -> list[dict[str, str]]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or [] if path.exists() else []
-
-
-def _reason(known: list[dict[str, str]], group: str, name: str) -> str | None:
-    for entry in known:
-        if entry["group"] == group and re.fullmatch(entry.get("exchanges", ".*"), name):
-            return entry["reason"]
-    return None
 
 
 def _keys() -> dict[str, str]:
@@ -338,15 +294,15 @@ def replay(recordings: Path, groups: list[str] | None = None, name: str | None =
         if groups and letter not in groups and path.stem not in groups:
             continue
         document = json.loads(path.read_text(encoding="utf-8"))
-        if _reason(known, path.stem, "") and not groups:
-            reason = _reason(known, path.stem, "")
+        if reason_for(known, path.stem, "") and not groups:
+            reason = reason_for(known, path.stem, "")
             for exchange in document["exchanges"]:
                 summary.results.append(Result(path.stem, exchange["name"], ["not answered"], reason))
             continue
         with tempfile.TemporaryDirectory() as directory:
             world = World(recordings, Path(directory), keys)
             for result in GroupReplay(path.stem, document, world).play():
-                result.reason = _reason(known, result.group, result.name) if result.differences else None
+                result.reason = reason_for(known, result.group, result.name) if result.differences else None
                 if name is None or re.search(name, result.name):
                     summary.results.append(result)
     return summary
