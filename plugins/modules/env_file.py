@@ -226,7 +226,6 @@ def run(
             "path": path,
             "changes": [change.shown() for change in plan.changes],
             "settings": plan.values,
-            "values": plan.values,
             "read": env_file.read_values(plan.document, params["read"]),
             "diff": {"before_header": path, "after_header": path, **plan.diff},
         }

@@ -61,7 +61,7 @@ def organization(lab: Lab, **changes: Any) -> str:
 FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "unterminated quote": (lambda text: text + b'globalSettings__mail__x="never closed\n', "quot"),
     "open brace": (lambda text: text + b"globalSettings__mail__x=pa${never\n", "${"),
-    "bad key": (lambda text: text + b"global,Settings=1\n", "global,Settings"),
+    "bad key": (lambda text: text + b"global,Settings=1\n", "cannot stand in a name"),
 }
 
 

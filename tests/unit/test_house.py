@@ -35,7 +35,9 @@ def code_lines(path: Path) -> int:
     text = path.read_text(encoding="utf-8")
     skip: set[int] = set()
     for node in ast.walk(tree(path)):
-        documented = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        documented = (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        )
         block = (
             isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
@@ -63,7 +65,10 @@ def test_functions_are_under_sixty_lines(path: Path) -> None:
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_public_things_are_documented(path: Path) -> None:
     found = tree(path)
-    nodes = [found, *(n for n in ast.walk(found) if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_")]
+    nodes = [
+        found,
+        *(n for n in ast.walk(found) if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"),
+    ]
     if path.parent.name == "doc_fragments":
         nodes = [node for node in nodes if not isinstance(node, ast.ClassDef)]
     assert not [getattr(node, "name", "the file") for node in nodes if not ast.get_docstring(node)]
