@@ -51,3 +51,28 @@ options:
     type: str
     required: true
 """
+
+    # For modules that need no login, but share a group of module_defaults with those that do.
+    NO_LOGIN = r"""
+options:
+  client_id:
+    description:
+      - Ignored, as the module needs no login. It is accepted for C(module_defaults) of the action group.
+    type: str
+  client_secret:
+    description:
+      - Ignored, as the module needs no login. It is accepted for C(module_defaults) of the action group.
+    type: str
+  client_version:
+    description:
+      - Ignored, as the module needs no login. It is accepted for C(module_defaults) of the action group.
+    type: str
+  device_identifier:
+    description:
+      - Ignored, as the module needs no login. It is accepted for C(module_defaults) of the action group.
+    type: str
+  device_name:
+    description:
+      - Ignored, as the module needs no login. It is accepted for C(module_defaults) of the action group.
+    type: str
+"""

@@ -54,10 +54,16 @@ OPTIONS: dict[str, Option] = {
 
 
 def connection_spec(kind: str, *, login: bool = True) -> dict[str, dict[str, t.Any]]:
-    """The argument spec of a connection to a cloud, to a self-hosted server, or to either."""
+    """The argument spec of a connection to a cloud, to a self-hosted server, or to either.
+
+    Without a login its options exist all the same, for module_defaults give a group's options to all its modules.
+    """
     spec: dict[str, dict[str, t.Any]] = {}
     for name, option in OPTIONS.items():
-        if kind not in option.kinds or (option.login and not login):
+        if kind not in option.kinds:
+            continue
+        if option.login and not login:
+            spec[name] = {key: value for key, value in option.spec.items() if key in {"type", "no_log"}}
             continue
         spec[name] = dict(option.spec)
         variable = environment_variable(kind, name)

@@ -137,11 +137,16 @@ class Transport:
         headers: t.Mapping[str, str] | None = None,
         form: t.Mapping[str, str] | None = None,
         body: t.Any = None,
+        timeout: int = 0,
     ) -> Response:
-        """Send one request; a rate limit is obeyed as long as the task's patience lasts."""
+        """Send one request; a rate limit is obeyed as long as the task's patience lasts.
+
+        C(timeout) is how long this request needs at least, whatever the task's own is.
+        """
         self.hide(bearer)
+        seconds = max(timeout, self._connection.timeout)
         while True:
-            response = self._send(method, url, bearer=bearer, headers=headers, form=form, body=body)
+            response = self._send(method, url, bearer=bearer, headers=headers, form=form, body=body, seconds=seconds)
             if response.status != HTTPStatus.TOO_MANY_REQUESTS:
                 return response
             pause = _retry_after(response) + 1
@@ -150,7 +155,9 @@ class Transport:
             self._patience -= pause
             self._sleep(pause)
 
-    def _send(self, method: str, url: str, *, bearer: str | None, form: t.Any, body: t.Any, headers: t.Any) -> Response:
+    def _send(
+        self, method: str, url: str, *, bearer: str | None, form: t.Any, body: t.Any, headers: t.Any, seconds: int
+    ) -> Response:
         try:
             answer = self._session.request(
                 method,
@@ -159,12 +166,12 @@ class Transport:
                 headers=headers,
                 data=form,
                 json=body,
-                timeout=self._connection.timeout,
+                timeout=(self._connection.timeout, seconds),
                 verify=self._verify,
                 allow_redirects=False,
             )
         except (requests.RequestException, OSError) as error:
-            raise self._network_error(method, url, error) from None
+            raise self._network_error(method, url, error, seconds) from None
         self._note_time(answer.headers.get("Date"))
         if answer.status_code in _REDIRECTS:
             raise self._redirect_error(method, url, answer.headers.get("Location", ""))
@@ -192,9 +199,9 @@ class Transport:
             details={"endpoint": f"{method} {url}"},
         )
 
-    def _network_error(self, method: str, url: str, error: BaseException) -> BitwardenError:
+    def _network_error(self, method: str, url: str, error: BaseException, seconds: int) -> BitwardenError:
         chain = list(_causes(error))
-        said, next_step = _network_words(chain, self._connection.timeout)
+        said, next_step = _network_words(chain, seconds)
         # Trouble on the way says nothing about the server itself.
         elsewhere = (ssl.SSLError, socket.gaierror, requests.exceptions.ProxyError, requests.exceptions.SSLError)
         down = not any(isinstance(item, elsewhere) for item in chain)

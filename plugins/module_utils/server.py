@@ -27,6 +27,8 @@ if t.TYPE_CHECKING:
 OLDEST_SERVER = "2023.2.0"
 NOT_FOUND = "Resource not found."
 _BILLING_SYNC = 1
+# The server itself waits 100 seconds for the cloud before it gives up, and nginx 90 for the server.
+_SYNC_SECONDS = 120
 _NO_INSTALLATION = "00000000-0000-0000-0000-000000000000"
 
 
@@ -213,14 +215,16 @@ class Server:
 
     def sync_license(self, organization_id: str) -> None:
         """Let the server fetch the license; it answers when it has it, or has failed."""
-        response = self._call("POST", f"/organizations/licenses/self-hosted/{organization_id}/sync")
+        path = f"/organizations/licenses/self-hosted/{organization_id}/sync"
+        response = self._call("POST", path, timeout=_SYNC_SECONDS)
         if not response.ok:
             raise self._self_hosted_error(remedies.LICENSE_SYNC, f"Syncing the license at {self.name}", response)
 
     # How to call, and what to make of an answer.
 
-    def _call(self, method: str, path: str, body: t.Any = None) -> Response:
-        return self._transport.request(method, self.connection.api + path, bearer=self.login.token, body=body)
+    def _call(self, method: str, path: str, body: t.Any = None, timeout: int = 0) -> Response:
+        url = self.connection.api + path
+        return self._transport.request(method, url, bearer=self.login.token, body=body, timeout=timeout)
 
     def _object(self, operation: str, what: str, response: Response) -> dict[str, t.Any]:
         if not response.ok:

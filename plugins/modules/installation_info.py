@@ -20,6 +20,7 @@ description:
   - Takes no login.
 extends_documentation_fragment:
   - selfhosted.bitwarden.cloud
+  - selfhosted.bitwarden.cloud.no_login
   - selfhosted.bitwarden.connection
   - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_cloud

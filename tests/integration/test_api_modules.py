@@ -333,6 +333,9 @@ PLAYBOOK = """
       client_id: "{{ bitwarden_organizations[0].owner.client_id }}"
       client_secret: "{{ bitwarden_organizations[0].owner.client_secret }}"
   tasks:
+    - selfhosted.bitwarden.installation_info:
+        installation_id: 8318521f-7d7d-4692-8de0-b50a00eabedc
+      delegate_to: localhost
     - selfhosted.bitwarden.organization_info:
         connection: true
       delegate_to: localhost

@@ -56,10 +56,15 @@ def test_a_module_for_both_kinds_takes_a_region_but_not_from_the_environment() -
     assert connection_spec(ANY)["client_id"]["fallback"][1] == ["BITWARDEN_CLIENT_ID"]
 
 
-def test_without_a_login_there_are_no_credentials() -> None:
+def test_without_a_login_credentials_are_accepted_but_neither_needed_nor_looked_for() -> None:
     spec = connection_spec(CLOUD, login=False)
-    assert not {"client_id", "client_secret", "device_identifier", "client_version"} & set(spec)
-    assert {"region", "ca_path", "timeout"} <= set(spec)
+    assert set(spec) == set(connection_spec(CLOUD))
+    unused = documented(cloud_docs.ModuleDocFragment.NO_LOGIN)
+    assert set(unused) == {"client_id", "client_secret", "client_version", "device_identifier", "device_name"}
+    assert spec["client_secret"] == {"type": "str", "no_log": True}
+    for name, text in unused.items():
+        assert set(spec[name]) <= {"type", "no_log"}
+        assert text["type"] == spec[name]["type"]
 
 
 def test_only_the_secret_is_kept_out_of_logs_and_it_is() -> None:

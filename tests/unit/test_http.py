@@ -193,6 +193,14 @@ def test_no_answer_in_time() -> None:
         assert "within 1 seconds" in refused(web.url, timeout=1, down=True)
 
 
+def test_a_request_that_needs_longer_than_the_others_gets_longer() -> None:
+    with serve(answers(Answer(200, delay=1.5))) as web:
+        client = transport(timeout=1)
+        with pytest.raises(NetworkError, match="within 1 seconds"):
+            client.request("GET", web.url)
+        assert client.request("GET", web.url, timeout=5).ok
+
+
 def test_an_answer_that_breaks_off() -> None:
     with serve(answers(Answer(200, "half an answ", cut=100))) as web:
         assert "got no answer" in refused(web.url, down=True)

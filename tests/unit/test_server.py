@@ -29,7 +29,7 @@ LOGIN = recordings.answer(recordings.exchange("b", "cloud-token-user-api-key-fir
 
 
 @contextmanager
-def server(table: dict[str, Answer | Script], kind: str = SELF_HOSTED) -> Iterator[tuple[Server, Web]]:
+def server(table: dict[str, Answer | Script], kind: str = SELF_HOSTED, **options: Any) -> Iterator[tuple[Server, Web]]:
     full: dict[str, Answer | Script] = {"POST /identity/connect/token": LOGIN, "GET /api/config": CONFIG, **table}
     with serve(routes(full)) as web:
         target = connection(
@@ -39,6 +39,7 @@ def server(table: dict[str, Answer | Script], kind: str = SELF_HOSTED) -> Iterat
                 "client_id": "user.14feaff5-936a-4e05-b8de-b50a00eba283",
                 "client_secret": "a-client-secret-of-thirty-char",
                 "retries": 0,
+                **options,
             },
         )
         with Transport(target) as transport:
@@ -275,6 +276,13 @@ def test_a_connection_that_another_run_made_meanwhile_is_replaced() -> None:
     (sent,) = bodies(web, "PUT")
     assert sent["config"]["billingSyncKey"] == "new-key"
     assert sent["config"]["lastLicenseSync"]
+
+
+def test_a_sync_may_take_as_long_as_the_server_waits_for_the_cloud() -> None:
+    slow: dict[str, Answer | Script] = {f"POST /api/organizations/licenses/self-hosted/{ACME}/sync": Answer(delay=1.5)}
+    with server(slow, timeout=1) as (api, web):
+        api.sync_license(ACME)
+    assert len(web.asked) == 2
 
 
 def test_two_connections_of_one_organization_are_not_replaced_blindly() -> None:
