@@ -120,6 +120,9 @@ def serve(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.
         thread.join()
 
 
+_SIGNS = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+
+
 class Authority:
     """A CA that signs certificates for tests."""
 
@@ -151,7 +154,7 @@ class Authority:
         self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: int, extension: x509.ExtensionType
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.timezone.utc)
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(self._name)
@@ -160,8 +163,14 @@ class Authority:
             .not_valid_before(now - datetime.timedelta(days=60))
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-            .sign(self._key, hashes.SHA256())
         )
+        # Since Python 3.13 a certificate without these is refused.
+        if key is self._key:
+            builder = builder.add_extension(_SIGNS, critical=True)
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(own, critical=False).add_extension(issuer, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
 
 
 def _name(text: str) -> x509.Name:
