@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from bwlab.store import Store
 from lab_client import Client, bearer, cloud, database, logins, server, started
 from labkit import Lab
 
@@ -255,3 +256,24 @@ def test_bad_certificate_of_a_server(lab: Lab) -> None:
     with pytest.raises(requests.exceptions.SSLError, match="expired"):
         server(lab, "us1").get("/api/alive")
     assert cloud(lab, "US", "api").get("/config").status_code == 200
+
+
+# -- the lab's own mistakes ----------------------------------------------------------------------------------------
+
+
+def test_a_mistake_of_the_lab_is_an_answer_and_a_trace(lab: Lab) -> None:
+    """A row that no rule knows: the caller gets the server's 500, the daemon goes on, and its log tells."""
+    store = Store(lab.directory / "state" / "server-eu1.sqlite")
+    (row,) = store.rows("Organization")
+    front = server(lab, "eu1")
+    headers = bearer(front.api_key_token("/identity/connect/token", logins(lab, "eu1")["owner"]))
+    store.update("Organization", row["Id"], PlanType=999)
+    try:
+        answer = front.get("/api/accounts/profile", headers=headers)
+        assert answer.status_code == 500
+        assert answer.json()["message"] == "An unhandled server error has occurred."
+        assert "KeyError: 999" in (lab.directory / "daemon.log").read_text()
+    finally:
+        store.update("Organization", row["Id"], PlanType=row["PlanType"])
+        store.close()
+    assert front.get("/api/accounts/profile", headers=headers).status_code == 200

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,19 @@ class Server(uvicorn.Server):
         self.started = True
 
 
-async def _run_jobs(lab: Lab) -> None:
+async def _run_jobs(lab: Lab, database: LabDb) -> None:
     """The daily and half-daily jobs of every self-hosted Api that runs."""
     while True:
         await asyncio.sleep(JOB_INTERVAL)
-        for persona in list(lab.personas.values()):
-            if persona.is_cloud or lab.db is None:
+        for persona in [persona for persona in lab.personas.values() if not persona.is_cloud]:
+            container = database.container(persona.short_name, "api")
+            if container is None or container["state"] != "running":
                 continue
-            container = lab.db.container(persona.short_name, "api")
-            if container is not None and container["state"] == "running":
+            try:
                 await jobs.run_due(persona, container["started"])
+            except Exception:
+                # Goes to daemon.log; the jobs of the other servers go on.
+                traceback.print_exc()
 
 
 def _sockets() -> dict[int, socket.socket]:
@@ -130,7 +134,7 @@ async def serve(directory: Path) -> None:
     server = Server(config, [(sockets[door.port], certificates.for_door(door)) for door in doors])
     proxy = Proxy(layout.routes(), set(front.doors), _refuser(database, doors), front.proxied)
     proxy_server = await proxy.start(sockets[layout.proxy_port])
-    background = asyncio.create_task(_run_jobs(lab))
+    background = asyncio.create_task(_run_jobs(lab, database))
     (directory / "lab.pid").write_text(f"{os.getpid()}\n", encoding="utf-8")
     try:
         await server.serve()

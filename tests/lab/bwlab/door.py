@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -14,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bwlab import times
+from bwlab.errors import ServerError
 from bwlab.labdb import Fault
 from bwlab.persona import Persona
-from bwlab.web import dispatch
+from bwlab.web import dispatch, error_response
 
 STYLE_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
@@ -177,6 +179,10 @@ class Front:
             await _send_half(cut.response, send)
             _abort(send)
             return
+        except Exception:
+            # The lab's own mistake: seen in daemon.log, and answered as the real server answers its own.
+            traceback.print_exc()
+            response = error_response(ServerError())
         self._dress(door, response)
         _log(door, request, path, response.status_code)
         await response(scope, receive, send)
