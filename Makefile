@@ -13,6 +13,7 @@ SCENARIO ?= default
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 
 .PHONY: help setup demo test test-long lint sanity bench coverage molecule clean
 
@@ -32,6 +33,7 @@ demo: setup ## See the whole help page done on two servers, US and EU
 
 test: setup lint sanity ## Everything that CI runs: lint, sanity, all tests
 	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" npm
+	$(BIN)/molecule test -s default
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not long" $(PYTEST_ARGS)
 
 test-long: setup ## The tests that take minutes
