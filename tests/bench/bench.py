@@ -27,13 +27,13 @@ def timed(lab: Lab, *options: str) -> tuple[float, Play]:
 
 def measure(lab: Lab) -> dict[str, float | int]:
     """All figures of one fresh lab."""
-    check_seconds, _ = timed(lab, "--check")
+    check_seconds, _unused = timed(lab, "--check")
     first_seconds, first = timed(lab)
     servers = lab.state()["servers"].values()
     mark = lab.last()
     second_seconds, second = timed(lab)
     asked = Counter(entry["persona"] for entry in lab.log(mark))
-    repeated = [second_seconds, *(timed(lab)[0] for _ in range(REPEATED - 1))]
+    repeated = [second_seconds, *(timed(lab)[0] for _unused in range(REPEATED - 1))]
     return {
         "check_run_seconds": check_seconds,
         "first_run_seconds": first_seconds,
@@ -42,7 +42,7 @@ def measure(lab: Lab) -> dict[str, float | int]:
         "first_run_downtime_seconds_most": round(max(server["downtime_s"] for server in servers), 2),
         "second_run_seconds_median": statistics.median(repeated),
         "second_run_changed": sum(host["changed"] for host in second.recap.values()),
-        "second_run_requests_to_a_server_most": max((n for who, n in asked.items() if who.startswith("server:")), default=0),
+        "second_run_requests_to_a_server_most": max(n for who, n in asked.items() if who.startswith("server:")),
         "second_run_requests_to_the_cloud": sum(n for who, n in asked.items() if who.startswith("cloud:")),
     }
 

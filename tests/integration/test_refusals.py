@@ -24,8 +24,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def sql(lab: Lab, persona: str, statement: str, *values: object) -> None:
     """Change a persona's tables as an administrator of its database would."""
-    with closing(sqlite3.connect(lab.directory / "state" / f"{persona}.sqlite", timeout=10)) as database, database:
+    with closing(sqlite3.connect(lab.directory / "state" / f"{persona}.sqlite", timeout=10)) as database:
         database.execute(statement, values)
+        database.commit()
 
 
 def state(lab: Lab) -> dict[str, Any]:
@@ -79,7 +80,6 @@ def test_malformed_env_file(lab: Lab, case: str) -> None:
 
 def test_missing_env_file(lab: Lab) -> None:
     path = lab.env_file("us1")
-    aside = path.with_name("uid.env.aside")
     aside = path.parent.parent / "aside"
     path.rename(aside)
     try:
@@ -100,7 +100,7 @@ def test_no_region(lab: Lab) -> None:
 
 
 def test_installation_id_of_another_region(lab: Lab) -> None:
-    refused(lab, "-e", "bitwarden_region=EU", words=("installation id", "EU", "belongs to region US", "bitwarden_region"))
+    refused(lab, "-e", "bitwarden_region=EU", words=("installation id", "belongs to region US", "bitwarden_region"))
 
 
 def test_disabled_installation_id(lab: Lab) -> None:
@@ -154,13 +154,12 @@ def test_server_where_the_cloud_should_be(lab: Lab) -> None:
 
 
 def test_cloud_where_the_server_should_be(lab: Lab) -> None:
-    extra = json.dumps({"billing_sync_url": lab.addresses["clouds"]["US"]["vault"]})
+    url = json.dumps({"billing_sync_url": lab.addresses["clouds"]["US"]["vault"]})
     one = json.loads(organization(lab))["bitwarden_organizations"][0]
     one["owner"] = {key: one["cloud_owner"][key] for key in ("client_id", "client_secret")}
     one["name"] = one.get("cloud", one["name"])
-    refused(
-        lab, "-e", extra, "-e", json.dumps({"bitwarden_organizations": [one]}), words=("cloud", "self-hosted", "Next step")
-    )
+    owner = json.dumps({"bitwarden_organizations": [one]})
+    refused(lab, "-e", url, "-e", owner, words=("cloud", "self-hosted", "Next step"))
 
 
 def test_plain_http_to_another_machine(lab: Lab) -> None:

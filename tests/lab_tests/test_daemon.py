@@ -173,7 +173,7 @@ def test_the_cloud_takes_ten_tokens_a_minute_from_an_address(lab: Lab) -> None:
 
 def test_a_server_has_no_limit(lab: Lab) -> None:
     front = server(lab, "us1")
-    assert {front.token("/identity/connect/token").status_code for _ in range(25)} == {400}
+    assert {front.token("/identity/connect/token").status_code for _unused in range(25)} == {400}
 
 
 # -- faults at the cloud -------------------------------------------------------------------------------------------

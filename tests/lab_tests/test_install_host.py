@@ -96,7 +96,7 @@ def test_the_signing_certificate_opens_with_the_password_of_the_env_file(host: M
     found = re.search(r"(?m)^globalSettings__identityServer__certificatePassword=(.*)$", host.env_file.read_text())
     assert found is not None
     data = (host.host.bwdata / "identity/identity.pfx").read_bytes()
-    key, certificate, _ = pkcs12.load_key_and_certificates(data, found.group(1).encode())
+    key, certificate, _unused = pkcs12.load_key_and_certificates(data, found.group(1).encode())
     assert key is not None
     assert certificate is not None
     with pytest.raises(ValueError, match="password"):

@@ -196,7 +196,7 @@ def test_what_is_no_license(data: bytes) -> None:
 
 
 def test_a_signer_is_kept_in_its_directory(tmp_path: Path) -> None:
-    first, again = (LicenseSigner.load(tmp_path / "keys") for _ in range(2))
+    first, again = (LicenseSigner.load(tmp_path / "keys") for _unused in range(2))
     assert base64.b64decode(again.sign(b"x"))
     assert first.certificate == again.certificate
     assert first.sign(b"x") == again.sign(b"x")

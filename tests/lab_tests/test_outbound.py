@@ -41,7 +41,7 @@ def test_a_sync_takes_the_license_over(world: SmallWorld) -> None:
 
 
 def test_every_sync_asks_for_a_token_of_its_own_and_the_cloud_counts_them(world: SmallWorld) -> None:
-    assert [world.sync().status for _ in range(5)] == [200] * 5
+    assert [world.sync().status for _unused in range(5)] == [200] * 5
     assert world.sync().message == GENERIC
     assert any("with status TooManyRequests-Too Many Requests" in line for line in world.log_lines())
     world.pass_time(seconds=61)
@@ -148,7 +148,7 @@ def test_a_sync_that_only_says_so(world: SmallWorld) -> None:
 def test_faults_hold_for_their_server_and_as_often_as_said(world: SmallWorld) -> None:
     world.db.set_fault("cloud_unreachable", {"server": "us7"})
     world.db.set_fault("connection_reset", {"server": "sh", "count": "1"})
-    assert [world.sync().status for _ in range(3)] == [400, 200, 200]
+    assert [world.sync().status for _unused in range(3)] == [400, 200, 200]
 
 
 def test_two_seconds_behind_the_cloud_are_enough(world: SmallWorld) -> None:

@@ -21,7 +21,7 @@ def world(recordings: Path, tmp_path: Path, signing_keys: dict[str, str]) -> Ite
 
 def at_once(world: SmallWorld, count: int, side: Side, path: str, body: dict[str, Any]) -> list[Reply]:
     async def all_of_them() -> list[Reply]:
-        return await asyncio.gather(*(world.ask(side, "owner", "POST", path, body) for _ in range(count)))
+        return await asyncio.gather(*(world.ask(side, "owner", "POST", path, body) for _unused in range(count)))
 
     return asyncio.run(all_of_them())
 
@@ -39,7 +39,7 @@ def listed(world: SmallWorld) -> int:
 
 def test_one_call_after_the_other_gets_the_same_key(world: SmallWorld) -> None:
     path, body = api_key(world)
-    first, again = (world.call("cloud", "owner", "POST", path, body) for _ in range(2))
+    first, again = (world.call("cloud", "owner", "POST", path, body) for _unused in range(2))
     assert first.body == again.body
     assert listed(world) == 1
 

@@ -80,7 +80,7 @@ def test_the_owner_can_decrypt_the_organization_key(lab: Lab) -> None:
     member = _row(lab, "server-us1", "OrganizationUser")
     user = _row(lab, "server-us1", "User")
     assert member["UserId"] == user["Id"]
-    kind, _, data = member["Key"].partition(".")
+    kind, _unused, data = member["Key"].partition(".")
     assert kind == "4" and len(base64.b64decode(data)) == 256
 
 

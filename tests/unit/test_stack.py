@@ -274,7 +274,7 @@ class TestFailingStarts:
 
     def test_two_runs_at_once_restart_once(self, host: Host) -> None:
         arguments = host.arguments(timeout=30, lock_timeout=30)
-        processes = [start_module("stack", arguments, env=host.environment()) for _ in range(2)]
+        processes = [start_module("stack", arguments, env=host.environment()) for _unused in range(2)]
         results = [finish_module(process) for process in processes]
         assert sorted(result["restarted"] for result in results) == [False, True]
         assert host.restarts == 1

@@ -16,7 +16,7 @@ KEY_LENGTH = 30
 
 
 def new_key() -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(KEY_LENGTH))
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _unused in range(KEY_LENGTH))
 
 
 def single_key(store: Store, organization_id: str, kind: int) -> Row | None:

@@ -17,7 +17,7 @@ SCOPES = {"Licensing": "api.licensing", "Installation": "api.installation", "Pus
 
 
 def bearer(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _unused, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return request.query_params.get("access_token")

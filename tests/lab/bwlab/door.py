@@ -133,7 +133,7 @@ class Door:
 
 def _split(path: str) -> tuple[str, str]:
     """/api/x is x of the api."""
-    first, _, rest = path.lstrip("/").partition("/")
+    first, _unused, rest = path.lstrip("/").partition("/")
     return first, f"/{rest}"
 
 

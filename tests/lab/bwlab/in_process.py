@@ -16,7 +16,7 @@ from bwlab.web import dispatch
 def make_request(
     method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"", client: str = "127.0.0.1"
 ) -> Request:
-    raw, _, query = path.partition("?")
+    raw, _unused, query = path.partition("?")
     pairs = [(key.lower().encode(), value.encode("latin-1", "replace")) for key, value in (headers or {}).items()]
     scope = {
         "type": "http",

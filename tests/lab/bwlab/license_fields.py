@@ -69,9 +69,9 @@ FIELDS: tuple[tuple[str, str, str], ...] = (
     ("Signature", "text", ""),
     ("Token", "text", ""),
 )
-KINDS = {name: kind for name, kind, _ in FIELDS}
+KINDS = {name: kind for name, kind, _unused in FIELDS}
 DEFAULTS: dict[str, Any] = {"bool": False, "int": 0, "guid": EMPTY_GUID, "date": "0001-01-01T00:00:00"}
-ORGANIZATION_COLUMNS = tuple(column for _, _, column in FIELDS if column)
+ORGANIZATION_COLUMNS = tuple(column for _unused, _unused, column in FIELDS if column)
 
 CLAIM_ONLY = ("UseMyItems", "UseInviteLinks", "UsePam")
 FIRST_FLAGS = (
@@ -108,4 +108,4 @@ def camel(name: str) -> str:
 
 
 def empty_license() -> License:
-    return {name: DEFAULTS.get(kind) for name, kind, _ in FIELDS}
+    return {name: DEFAULTS.get(kind) for name, kind, _unused in FIELDS}

@@ -45,7 +45,7 @@ from bwlab.license_fields import (
 
 def api_form(license_: License) -> dict[str, Any]:
     """The license as the cloud's API answers it."""
-    return {camel(name): license_[name] for name, _, _ in FIELDS}
+    return {camel(name): license_[name] for name, _unused, _unused in FIELDS}
 
 
 class LicenseSigner:
@@ -248,7 +248,7 @@ def parse_upload(data: bytes) -> License | None:
 def write_license_file(path: Path, license_: License) -> None:
     """As the server does: the folder is made if it is missing, the file is replaced in place, indented, ASCII only."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(net_json({name: license_[name] for name, _, _ in FIELDS}, indent=2), encoding="utf-8")
+    path.write_text(net_json({name: license_[name] for name, _unused, _unused in FIELDS}, indent=2), encoding="utf-8")
 
 
 def read_license_file(path: Path) -> License | None:

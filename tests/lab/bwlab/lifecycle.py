@@ -85,7 +85,7 @@ def _make(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
     (directory / "state").mkdir(mode=0o700)
     servers = world.server_names(options["servers"], regions)
     layout = Layout(directory, {**options, "regions": regions}, regions=regions)
-    sockets = [_listen() for _ in range(world.count_doors(regions, len(servers)))]
+    sockets = [_listen() for _unused in range(world.count_doors(regions, len(servers)))]
     world.make_doors(layout, servers, [sock.getsockname()[1] for sock in sockets])
     tls.write_certificates(directory)
     world.World(layout, servers, one_organization=options["one_organization"]).create()
@@ -144,7 +144,7 @@ def _answers(directory: Path) -> bool:
 
 
 def _get(url: str, path: str, context: ssl.SSLContext) -> bool:
-    host, _, port = url.removeprefix("https://").partition(":")
+    host, _unused, port = url.removeprefix("https://").partition(":")
     connection = http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
     try:
         # Not under the caller's address, and not in the log: limits and counts are his.

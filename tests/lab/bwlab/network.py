@@ -143,7 +143,7 @@ async def _ask(persona: Persona, method: str, uri: str, headers: dict[str, str],
     cloud, service = found
     path = urlsplit(uri).path
     if service == "vault":
-        service, _, rest = path.strip("/").partition("/")
+        service, _unused, rest = path.strip("/").partition("/")
         path = f"/{rest}"
     if method == "GET" and persona.fault("proxy_drops_get_bodies", path):
         body = b""

@@ -43,7 +43,7 @@ class Proxy:
         words = head.split(b"\r\n", 1)[0].decode("latin-1").split()
         if len(words) != 3 or words[0].upper() != "CONNECT":
             return None
-        host, _, port = words[1].rpartition(":")
+        host, _unused, port = words[1].rpartition(":")
         if host.lower() in LOCAL and port.isdigit():
             return int(port) if int(port) in self.own else None
         return self.routes.get(host.lower()) if port == "443" else None

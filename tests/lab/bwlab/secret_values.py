@@ -110,7 +110,7 @@ def all_values(directory: Path) -> list[str]:
         for file in (host / "opt" / "bitwarden" / "bwdata" / "env").glob("*.env*"):
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
             found |= _of_environment(
-                [(key.strip(), value) for key, _, value in (line.partition("=") for line in lines)]
+                [(key.strip(), value) for key, _unused, value in (line.partition("=") for line in lines)]
             )
         for container in database.containers(host.name):
             found |= _of_environment(list(container["env"].items()))

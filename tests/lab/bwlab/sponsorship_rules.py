@@ -33,7 +33,7 @@ EMAIL = re.compile(r"^[^\s@<>(),;:\"\[\]\\]+@[^\s@<>(),;:\"\[\]\\]+\.[^\s@<>(),;
 
 
 def is_encrypted(text: str) -> bool:
-    kind, _, rest = text.partition(".")
+    kind, _unused, rest = text.partition(".")
     parts = rest.split("|")
     return ENCRYPTED_PARTS.get(kind) == len(parts) and all(part and BASE64.match(part) for part in parts)
 

@@ -40,7 +40,7 @@ OFF = (
 
 
 def random_key(length: int = 30) -> str:
-    return "".join(secrets.choice(LETTERS) for _ in range(length))
+    return "".join(secrets.choice(LETTERS) for _unused in range(length))
 
 
 def kdf_of(region: str) -> Kdf:

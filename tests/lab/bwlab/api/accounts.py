@@ -146,7 +146,7 @@ async def api_key(call: Call) -> Response:
 @route("POST", "/accounts/rotate-api-key", policy="Application")
 async def rotate_api_key(call: Call) -> Response:
     user = await _verified(call)
-    key = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(30))
+    key = "".join(secrets.choice(string.ascii_letters + string.digits) for _unused in range(30))
     call.store.update("User", user["Id"], ApiKey=key, RevisionDate=times.column(call.persona.now()))
     return _api_key(current_user(call))
 

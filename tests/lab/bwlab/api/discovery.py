@@ -91,7 +91,7 @@ async def request_installation(call: Call) -> Response:
             "CreationDate": times.column(call.persona.now()),
             "Email": re.sub(r"\s", "", model["email"]),
             "Enabled": True,
-            "Key": "".join(secrets.choice(letters) for _ in range(20)),
+            "Key": "".join(secrets.choice(letters) for _unused in range(20)),
         },
     )
     return _installation(row, with_key=True)

@@ -49,7 +49,7 @@ def _parts(call: Call) -> dict[str, Part]:
         return {}
     parts: dict[str, Part] = {}
     for section in call.body.split(b"--" + found.group(1).encode())[1:-1]:
-        head, _, data = section.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        head, _unused, data = section.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         parameters = dict(PARAMETER.findall(head.decode("utf-8", "replace")))
         name = parameters.get("name", "")
         parts.setdefault(name.lower(), Part(name, data.removesuffix(b"\r\n"), "filename" in parameters))

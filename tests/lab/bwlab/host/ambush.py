@@ -39,11 +39,11 @@ def spring(engine: Engine) -> None:
         return
     line = ancestors()
     script = next(
-        (n for n, (_, words) in enumerate(line) if _runs(words, "bitwarden.sh") and COMMANDS & set(words)), None
+        (n for n, (_unused, words) in enumerate(line) if _runs(words, "bitwarden.sh") and COMMANDS & set(words)), None
     )
     if script is None or engine.fault(NAME) is None:
         return
-    last = max((n for n, (_, words) in enumerate(line) if _runs(words, "ansible-playbook")), default=script)
-    for pid, _ in reversed(line[: last + 1]):
+    last = max((n for n, (_unused, words) in enumerate(line) if _runs(words, "ansible-playbook")), default=script)
+    for pid, _unused in reversed(line[: last + 1]):
         os.kill(pid, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

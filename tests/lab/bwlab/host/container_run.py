@@ -101,7 +101,7 @@ def _refuse_second(engine: Engine, name: str) -> None:
 def _mount(engine: Engine, chosen: options.Options) -> Path:
     """What is mounted at /bitwarden; a relative name is a volume, not a folder."""
     for text in chosen.all("-v", "--volume"):
-        source, _, target = text.partition(":")
+        source, _unused, target = text.partition(":")
         if target.partition(":")[0] == "/bitwarden":
             return Path(source) if source.startswith("/") else engine.home / "volumes" / source
     return Path(tempfile.mkdtemp(prefix="bwlab-unmounted-"))
@@ -136,7 +136,7 @@ def own_everything(root: Path, uid: int, gid: int) -> None:
     """The entrypoint gives the whole tree to the user of uid.env; without root it is theirs already."""
     if os.geteuid() != 0:
         return
-    for folder, _, names in os.walk(root):
+    for folder, _unused, names in os.walk(root):
         os.chown(folder, uid, gid)
         for name in names:
             os.chown(os.path.join(folder, name), uid, gid, follow_symlinks=False)

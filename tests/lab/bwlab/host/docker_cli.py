@@ -170,7 +170,7 @@ class Docker:
         return 0
 
     def _fits(self, row: Row, condition: str) -> bool:
-        key, _, value = condition.partition("=")
+        key, _unused, value = condition.partition("=")
         if key == "name":
             wanted = value.lstrip("^/").rstrip("$")
             return row["name"] == wanted if value.startswith("^") and value.endswith("$") else wanted in row["name"]

@@ -22,7 +22,7 @@ class EnvFileError(Exception):
     """The file or a value in it cannot be read."""
 
 
-def no_lookup(_: str) -> str | None:
+def no_lookup(_unused: str) -> str | None:
     return None
 
 

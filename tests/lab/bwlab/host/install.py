@@ -77,7 +77,7 @@ def cloud_lookup(lab_dir: Path) -> Fetch:
     regions = {"api.bitwarden.com": "US", "api.bitwarden.eu": "EU"}
 
     def ask(address: str) -> tuple[int, str]:
-        server, _, installation = address.removeprefix("https://").partition("/installations/")
+        server, _unused, installation = address.removeprefix("https://").partition("/installations/")
         path = lab_dir / "state" / f"cloud-{regions.get(server, server)}.sqlite"
         if not path.is_file():
             raise ConnectionRefusedError(address)

@@ -37,10 +37,10 @@ class Client:
 
 def _credentials(call: Call, form: dict[str, str]) -> tuple[str, str]:
     """From the form or from a Basic header."""
-    scheme, _, text = call.request.headers.get("authorization", "").partition(" ")
+    scheme, _unused, text = call.request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            name, _, secret = base64.b64decode(text, validate=True).decode().partition(":")
+            name, _unused, secret = base64.b64decode(text, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             raise TokenError("invalid_client") from None
         return unquote_plus(name), unquote_plus(secret)
@@ -48,7 +48,7 @@ def _credentials(call: Call, form: dict[str, str]) -> tuple[str, str]:
 
 
 def _confidential_client(call: Call, client_id: str) -> Client | None:
-    prefix, _, guid = client_id.partition(".")
+    prefix, _unused, guid = client_id.partition(".")
     if not is_guid(guid):
         return None
     if prefix == "user":

@@ -36,7 +36,7 @@ def totp(key: str, moment: float) -> str:
 
 def _masked(email: str) -> str:
     """The first two letters of the name, then one star for each further one."""
-    name, _, domain = email.partition("@")
+    name, _unused, domain = email.partition("@")
     return f"{name[:2]}{'*' * (len(name) - 2)}@{domain}"
 
 

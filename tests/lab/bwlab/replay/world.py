@@ -244,7 +244,7 @@ class World:
         """A token as that person's (or organization's, or installation's) client would have got it."""
         persona = self.sides[side]
         if person.startswith("installation "):
-            name, _, scopes = person.removeprefix("installation ").partition(", scope ")
+            name, _unused, scopes = person.removeprefix("installation ").partition(", scope ")
             found = self.people["cloud"]["installations"][name]
             claims: Row = {
                 "scope": scopes.split(),

@@ -66,7 +66,7 @@ class Cloud:
             if address.startswith(API):
                 known = address == f"{API}/installations/{LIVE['<live-installation-id>']}"
                 return (200, '{"enabled": true}') if known else (404, "")
-            name, _, identity = address.removeprefix("https://").partition("/installations/")
+            name, _unused, identity = address.removeprefix("https://").partition("/installations/")
             home, status, text = KNOWN.get(identity[:8], ("nowhere", 200, ""))
             return (404, "{}") if home and home != name else (status, text)
 

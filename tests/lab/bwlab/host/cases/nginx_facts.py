@@ -56,7 +56,7 @@ def servers(text: str) -> dict[str, Any]:
 
 
 def _port(block: Block) -> str:
-    return next(words[1] for words, _ in block if words[0] == "listen")
+    return next(words[1] for words, _unused in block if words[0] == "listen")
 
 
 def _server(block: Block) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _ciphers(text: str) -> dict[str, Any]:
 
 def _location(name: str, block: Block) -> dict[str, Any]:
     location: dict[str, Any] = {"match": "exact" if name.startswith("= ") else "prefix"}
-    for words, _ in block:
+    for words, _unused in block:
         rest = " ".join(words[1:])
         if words[0] == "proxy_pass":
             location["upstream"] = rest

@@ -88,7 +88,7 @@ def run_apart(root: Path, arguments: Iterable[str], *, uid: int | None = None, f
     pid = os.fork()
     if pid == 0:
         _child(root, list(arguments), paths, uid, file_size)
-    _, status = os.waitpid(pid, 0)
+    _unused, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     return Result(code if code >= 0 else 128 - code, paths[0].read_text(), paths[1].read_text())
 

@@ -23,7 +23,7 @@ LETTERS = string.ascii_letters + string.digits
 
 
 def random_text(length: int) -> str:
-    return "".join(secrets.choice(LETTERS) for _ in range(length))
+    return "".join(secrets.choice(LETTERS) for _unused in range(length))
 
 
 def lines(text: str) -> Iterator[str]:
