@@ -42,7 +42,7 @@ test-long: setup ## The tests that take minutes
 lint: setup ## ansible-lint, yamllint, ruff, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy plugins/module_utils tests/lab/bwlab
+	$(BIN)/mypy plugins tests/lab/bwlab
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline --strict --profile production
 

@@ -150,7 +150,7 @@ def require_cloud_communication(module: AnsibleModule, server: Server) -> None:
         return
     problem = f"Cloud communication is off in the running server {server.name}"
     if module.check_mode:
-        module.warn(f"{problem}; without check mode this task would fail until it is on.")
+        module.warn(f"{problem} now; a run needs it on before this task, as the role cloud_communication turns it on.")
         return
     raise BitwardenError(
         f"{problem}, so that a billing sync connection would do nothing. Nothing was changed.",
@@ -202,7 +202,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
     change = present if module.params["state"] == "present" else absent
     after = change(module, server, found.id, before)
     key_before = "unset" if before.key is None else "set"
-    key_after = "unset" if after.key is None else "set" if before.key == after.key else "changed"
+    key_after = "unset" if after.key is None else "set" if before.key in (None, after.key) else "changed"
     return {
         "changed": after != before,
         "organization": {"id": found.id, "name": found.name},

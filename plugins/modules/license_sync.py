@@ -140,7 +140,7 @@ def require_connection(module: AnsibleModule, server: Server, connected: Billing
         f"The organization's billing sync connection at {server.name} {state if connected.exists else 'is missing'}"
     )
     if module.check_mode:
-        module.warn(f"{problem}; without check mode this task would fail until it is there.")
+        module.warn(f"{problem} now; a run needs it before this task, as the module billing_sync makes it.")
         return
     raise BitwardenError(
         f"{problem}, so that the license cannot be synced.",

@@ -68,7 +68,7 @@ def rows(lab: Lab, persona: str, statement: str) -> list[Any]:
 
 
 def create_on_us1(lab: Lab, first: dict[str, Any], second: dict[str, Any]) -> None:
-    """What an owner does in the two web vaults: download the license of a cloud organization, upload it as a new one."""
+    """As an owner does in the two web vaults: download a cloud organization's license, upload it as a new one."""
     cloud = lab.addresses["clouds"]["US"]
     owner = second["cloud_owner"]
     at_cloud = Person(lab, cloud["identity"], cloud["api"], owner["client_id"], owner["client_secret"])

@@ -337,7 +337,7 @@ def test_check_mode_connects_nothing_and_predicts_it(world: Recorded) -> None:
     assert result.changed
     assert stored(world) == []
     assert result["diff"]["before"] == {"exists": False, "enabled": False, "billing_sync_token": "unset"}
-    assert result["diff"]["after"] == {"exists": True, "enabled": True, "billing_sync_token": "changed"}
+    assert result["diff"]["after"] == {"exists": True, "enabled": True, "billing_sync_token": "set"}
     assert result["billing_sync"]["key_present"]
     assert billing_sync(world, check=True).changed
     assert not [

@@ -13,8 +13,11 @@ from pathlib import Path
 from bwlab import faults, lifecycle
 from bwlab.labdb import LabDb
 
-PROJECT = Path(__file__).resolve().parents[3]
-RECORDINGS = Path(__file__).resolve().parents[1] / "data" / "recordings"
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parents[2]
+RECORDINGS = PACKAGE.parent / "data" / "recordings"
+FIXTURES = PACKAGE.parent / "data" / "fixtures"
+KILLED = 128
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -43,9 +46,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if not command:
         print("lab: no command to run; give it behind --", file=sys.stderr)
         return 2
-    environment = lifecycle.environment(arguments.dir.resolve(), PROJECT)
+    environment = {**os.environ, **lifecycle.environment(arguments.dir.resolve(), PROJECT)}
+    # The lab's own package is nothing to the command.
+    paths = [path for path in environment.pop("PYTHONPATH", "").split(os.pathsep) if path != str(PACKAGE.parent)]
+    if any(paths):
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     try:
-        return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+        status = subprocess.run(command, env=environment, check=False).returncode
+        # A command that was killed ends as a shell would say it.
+        return status if status >= 0 else KILLED - status
     except FileNotFoundError:
         print(f"lab: there is no program {command[0]}", file=sys.stderr)
         return 127
@@ -111,6 +120,14 @@ def _replay(arguments: argparse.Namespace) -> int:
     return 1 if summary.unexplained else 0
 
 
+def _setup_cases(arguments: argparse.Namespace) -> int:
+    from bwlab.host.cases import run_cases  # noqa: PLC0415 - other commands start faster without it
+
+    alike, every, differences = run_cases(arguments.fixtures)
+    print("\n".join([*differences, f"{alike}/{every}"]))
+    return 1 if differences else 0
+
+
 def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(prog="lab", description=__doc__)
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -146,6 +163,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--group", action="append", help="a group's letter (may be repeated)")
     command.add_argument("--name", help="only exchanges whose name has this regular expression")
     command.add_argument("-v", "--verbose", action="store_true", help="show the differences")
+    command = add("setup-cases", _setup_cases, "run the recorded cases of Setup and compare", directory=False)
+    command.add_argument("--fixtures", type=Path, default=FIXTURES)
     return main_parser
 
 

@@ -55,7 +55,7 @@ def _emit(persona: Persona, organization: Row, installation_id: str | None) -> L
     if faulty("license_expired"):
         now -= timedelta(days=400)
     if faulty("license_too_many_seats"):
-        organization["Seats"] = 1
+        organization["Seats"] = 0
     if faulty("organization_disabled"):
         organization["Enabled"] = False
     if faulty("wrong_installation"):
