@@ -34,7 +34,7 @@ demo: setup ## See the whole help page done on two servers, US and EU
 test: setup lint sanity ## Everything that CI runs: lint, sanity, all tests
 	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" npm
 	$(BIN)/molecule test -s default
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not long" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" $(PYTEST_ARGS)
 
 test-long: setup ## The tests that take minutes
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)

@@ -17,8 +17,6 @@ import yaml
 from labkit import Lab
 from unit.module_runner import Result, run_module
 
-pytestmark = pytest.mark.xdist_group("api")
-
 HOSTS = ("us1", "eu1")
 CONNECTION = "GET /organizations/connections/ID/1"
 

@@ -15,8 +15,6 @@ from labkit import Lab
 
 DISCONNECT = str(Path(__file__).parents[2] / "playbooks" / "disconnect.yml")
 
-pytestmark = pytest.mark.xdist_group("organizations")
-
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from labkit import Lab
 
-pytestmark = pytest.mark.xdist_group("refusals")
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

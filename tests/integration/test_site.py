@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from labkit import Lab
 
-pytestmark = pytest.mark.xdist_group("site")
-
 CHANGES = [
     "Get the billing sync token",
     "Merge the region's keys into the env file",

@@ -14,7 +14,6 @@ import pytest
 from lab_client import logins, started
 from labkit import ROOT, Lab
 
-pytestmark = pytest.mark.xdist_group("lab-bw")
 FOLDER = ROOT / ".cache" / "bw"
 CLOUDS = {"US": "https://vault.bitwarden.com", "EU": "https://vault.bitwarden.eu"}
 PROGRAM = FOLDER / "node_modules" / ".bin" / "bw"

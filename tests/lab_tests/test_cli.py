@@ -13,8 +13,6 @@ import pytest
 from lab_client import bearer, cloud, logins, server, started
 from labkit import LAB, Lab
 
-pytestmark = pytest.mark.xdist_group("lab-cli")
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

@@ -15,8 +15,6 @@ from bwlab.store import Store
 from lab_client import Client, bearer, cloud, database, logins, server, started
 from labkit import Lab
 
-pytestmark = pytest.mark.xdist_group("lab-daemon")
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

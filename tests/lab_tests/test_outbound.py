@@ -108,7 +108,7 @@ def test_bad_certificates(world: SmallWorld, fault: str, line: str) -> None:
         ("license_tampered", "Invalid license. IDX10517: Signature validation failed."),
         (
             "license_too_many_seats",
-            "Your organization currently has 10 seats filled. Your new license only has (1) seats. Remove some users.",
+            "Your organization currently has 10 seats filled. Your new license only has (0) seats. Remove some users.",
         ),
     ],
 )

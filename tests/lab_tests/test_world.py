@@ -17,8 +17,6 @@ from bwlab.world import server_names
 from lab_client import bearer, cloud, hash_from_prelogin, logins, server, started
 from labkit import Lab
 
-pytestmark = pytest.mark.xdist_group("lab-world")
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

@@ -10,6 +10,6 @@ trap 'rm -f "$site/selfhosted_coverage.pth"' EXIT
 rm -f .cache/coverage/.coverage*
 mkdir -p .cache/coverage
 export COVERAGE_PROCESS_START=$root/tests/tools/coveragerc COVERAGE_ROOT=$root
-python -m pytest -n auto --dist loadgroup -m "not long" "$@"
+python -m pytest -n auto --dist loadfile -m "not long" "$@"
 coverage combine --rcfile=tests/tools/coveragerc --quiet
 coverage report --rcfile=tests/tools/coveragerc
