@@ -70,6 +70,13 @@ def test_second_run_changes_nothing_and_asks_the_cloud_nothing(lab: Lab) -> None
         assert asked.count(f"server:{host}") <= 5
 
 
+def test_the_cloud_is_asked_on_demand(lab: Lab) -> None:
+    log = lab.last()
+    assert lab.site("-e", "billing_sync_verify=true").changed() == {}
+    asked = {entry["persona"] for entry in lab.log(log)}
+    assert {"cloud:US", "cloud:EU"} <= asked
+
+
 def test_a_file_that_setup_rewrote_is_left_alone(lab: Lab) -> None:
     script = lab.bwdata("us1").parent / "bitwarden.sh"
     for command in ("rebuild", "start"):

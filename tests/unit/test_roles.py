@@ -41,6 +41,19 @@ def test_every_variable_that_is_used_is_documented_and_the_reverse(role: str) ->
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_switches_may_come_from_the_command_line(role: str) -> None:
+    """With `-e name=true` a switch is text, which a module converts and a condition does not."""
+    options = load(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    switches = [name for name, option in options.items() if option.get("type") == "bool"]
+    for folder in ("tasks", "vars", "templates"):
+        for path in (ROOT / "roles" / role).joinpath(folder).glob("*"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                for name in switches:
+                    used = re.search(rf"\b{name}\b(?! \| bool)", line)
+                    assert not used or line.endswith(f'"{{{{ {name} }}}}"'), f"{path}: {line.strip()}"
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_every_entry_point_is_a_task_file(role: str) -> None:
     for entry in load(role, "meta", "argument_specs.yml")["argument_specs"]:
         assert (ROOT / "roles" / role / "tasks" / f"{entry}.yml").is_file()
