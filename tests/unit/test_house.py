@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import statistics
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +106,17 @@ def test_modules_of_the_server_import_the_standard_library_only() -> None:
             if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
             assert {one.split(".")[0] for one in names} <= allowed | standard, path
+
+
+def test_what_is_installed_is_the_collection_and_nothing_of_its_workshop(tmp_path: Path) -> None:
+    galaxy = Path(sys.executable).with_name("ansible-galaxy")
+    command = [str(galaxy), "collection", "build", str(ROOT), "--output-path", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "ANSIBLE_HOME": str(tmp_path)})
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as content:
+        top = {name.split("/")[0] for name in content.getnames()}
+    manifest = {"FILES.json", "MANIFEST.json"}
+    assert top == manifest | {"CHANGELOG.md", "LICENSE", "README.md", "docs", "meta", "playbooks", "plugins", "roles"}
 
 
 def test_the_readme_names_the_two_commands_on_its_first_screen_and_only_targets_that_exist() -> None:
