@@ -20,42 +20,6 @@ attributes:
     description: When run twice in a row with the same arguments, the second run does not change anything.
 """
 
-    # For modules that change something and support all of it.
-    CHANGES = r"""
-options: {}
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return the changed status prediction without modifying the target.
-    support: full
-  diff_mode:
-    description: Returns in diff mode what was or would be changed. Secrets never appear in it.
-    support: full
-  idempotent:
-    description: When run twice in a row with the same arguments, the second run does not change anything.
-    support: full
-"""
-
-    # For C(_info) modules.
-    INFO = r"""
-options: {}
-attributes:
-  check_mode:
-    description: Can run in C(check_mode) and return the changed status prediction without modifying the target.
-    support: full
-    details:
-      - This module only reads.
-  diff_mode:
-    description: Returns in diff mode what was or would be changed. Secrets never appear in it.
-    support: N/A
-    details:
-      - This module only reads.
-  idempotent:
-    description: When run twice in a row with the same arguments, the second run does not change anything.
-    support: full
-    details:
-      - This module only reads.
-"""
-
     # For modules that run on the Bitwarden server.
     POSIX = r"""
 options: {}
