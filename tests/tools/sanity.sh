@@ -15,8 +15,14 @@ git ls-files -z --cached --others --exclude-standard \
   | tar --null --files-from=- -cf - | tar -xf - -C "$tree"
 
 # ansible-test downloads pip's installer by version; the interpreter's own pip does as well and needs no network.
-for version in 20_3_4 21_3_1 24_0 24_2 25_2 25_3 26_0; do
-  cp tests/tools/get_pip.py "$home/.ansible/test/cache/get_pip_$version.py"
+internal=$(python -c 'import importlib.util as u; print(u.find_spec("ansible_test").submodule_search_locations[0])')/_internal
+versions=$(grep -rhoE "pip=['\"][0-9.]+" "$internal" | grep -oE '[0-9.]+' | sort -u)
+if [ -z "$versions" ]; then
+  echo "No version of pip was found in $internal: this ansible-core names it in another way than tests/tools/sanity.sh knows." >&2
+  exit 1
+fi
+for version in $versions; do
+  cp tests/tools/get_pip.py "$home/.ansible/test/cache/get_pip_${version//./_}.py"
 done
 
 cd "$tree"
