@@ -14,6 +14,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.selfhosted.bitwarden.plugins.modules"
 
+# Servers have other versions of Python than controllers: name one that has ansible-core, and modules run with it.
+MODULE_PYTHON = os.environ.get("MODULE_PYTHON", sys.executable)
+
 # Everything is imported before the rights are given up, since the interpreter may lie where only root can read.
 AS_USER = """
 import importlib, os, sys
@@ -81,7 +84,7 @@ def start_module(
     check: bool = False,
     diff: bool = False,
     env: Mapping[str, str | None] | None = None,
-    python: str = sys.executable,
+    python: str = MODULE_PYTHON,
     uid: int | None = None,
     **popen: Any,
 ) -> subprocess.Popen[str]:
