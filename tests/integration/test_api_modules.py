@@ -157,7 +157,10 @@ def test_an_installation_belongs_to_the_region_that_knows_it(servers: Servers) -
             "enabled": True,
             "region": servers.region(host),
         }
+        log = servers.lab.last()
         wrong = servers.cloud("installation_info", host, region=other, installation_id=given)
+        asked = [entry["persona"] for entry in servers.lab.log(log)]
+        assert asked.count(f"cloud:{other}") == asked.count(f"cloud:{servers.region(host)}") == 1
         assert wrong["installation"]["known"] is False
         assert wrong["known_in"] == [servers.region(host)]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import files
 from unit.module_runner import Result, finish_module, module_environment, run_module, start_module
 
 FLAG = "globalSettings__enableCloudCommunication"
@@ -304,6 +305,25 @@ def test_a_run_killed_before_the_rename_leaves_the_file_whole(env: Path) -> None
     assert len(list(env.parent.iterdir())) == 2
     assert run(env).changed
     assert [path.name for path in env.parent.iterdir()] == [env.name]
+
+
+def test_a_power_cut_finds_either_file_whole(env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The content reaches the disk before the name does, and the name before anybody is told."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content")
+        fsync(descriptor)
+
+    def note_replace(source: str, target: str) -> None:
+        steps.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    files.write(str(env), b"new", env.stat())
+    assert steps == ["content", "rename", "folder"]
 
 
 def test_a_full_disk_leaves_the_file_whole(env: Path) -> None:

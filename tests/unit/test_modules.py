@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.files import locked
 from unit.module_runner import ROOT, Result, run_module
-from unit.recorded_world import ACME, Recorded
+from unit.recorded_world import ACME, Recorded, StandIn
 
 NAME = "Acme & Söhne"
 LOGIN = "POST identity/connect/token"
@@ -59,6 +59,17 @@ def test_an_installation_that_the_region_knows(world: Recorded, name: str, enabl
     assert result["known_in"] == ["Test"]
     assert not result.changed
     assert calls(world, "cloud") == ["GET api/installations"]
+
+
+def test_regions_that_cannot_be_reached_are_only_warned_about(world: Recorded) -> None:
+    arguments = {"url": world.urls["cloud"], "retries": 0, "installation_id": ACME["cloud"]}
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    result = run_module("installation_info", arguments, env=nowhere)
+    assert not result.failed
+    assert result["installation"]["known"] is False
+    assert result["known_in"] == []
+    for region in ("US", "EU", "Gov"):
+        assert f"The region {region} could not be asked" in result.warnings
 
 
 def test_an_installation_id_at_a_self_hosted_server(world: Recorded) -> None:
@@ -243,6 +254,7 @@ def test_the_lock_holds_no_secret_and_waits_no_longer_than_it_may(world: Recorde
     world.token()
     locks = list((world.folder / "ansible" / "selfhosted.bitwarden").iterdir())
     assert len(locks) == 1
+    assert locks[0].stat().st_mode & 0o777 == 0o700
     assert [path for path in locks[0].rglob("*") if path.is_file()] == []
     with locked(str(locks[0]), 1):
         result = world.token(lock_timeout=0)
@@ -257,6 +269,21 @@ def test_several_keys_at_the_cloud_are_told_and_left_alone(world: Recorded) -> N
     assert "2 billing sync tokens" in text
     assert "never rotate" in text
     assert str(row["ApiKey"]) not in text
+
+
+def test_a_first_call_of_another_controller_at_the_same_moment_is_told(world: Recorded) -> None:
+    class OtherController(dict[str, StandIn]):
+        """Makes its key right after this run has made one."""
+
+        def items(self) -> ItemsView[str, StandIn]:
+            rows = world.rows("cloud", "OrganizationApiKey", OrganizationId=ACME["cloud"], Type=1)
+            if len(rows) == 1:
+                other = {**rows[0], "Id": "B1BBAE9D-687B-5A9A-897A-606645AF80E4"}
+                world.store("cloud").insert("OrganizationApiKey", other)
+            return super().items()
+
+    world.stand_ins = OtherController()
+    assert "2 billing sync tokens" in message(world.token())
 
 
 def test_a_wrong_api_key(world: Recorded) -> None:

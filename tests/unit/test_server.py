@@ -369,6 +369,7 @@ def test_an_age_of_zero_is_always_due(seconds: float) -> None:
     ("expiration", "expected"),
     [
         ("2026-12-24T11:59:59", Due(True, "expiration")),
+        ("2026-12-24T12:00:00", Due(True, "expiration")),
         ("2026-01-01T00:00:00", Due(True, "expiration")),
         ("2026-12-24T12:00:01", Due(False, "fresh")),
         (None, Due(True, "license_unreadable")),
