@@ -53,10 +53,6 @@ def made(calls: Path) -> list[str]:
     return short
 
 
-def same_containers(host: Managed, before: dict[str, str]) -> bool:
-    return {name: host.container(name)["Id"] for name in host.states()} == before
-
-
 def ids(host: Managed) -> dict[str, str]:
     return {name: host.container(name)["Id"] for name in host.states()}
 

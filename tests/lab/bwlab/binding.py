@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the only way to know where a JSON string ends
 from typing import Any
 
-from bwlab import times
 from bwlab.errors import ModelState
 from bwlab.store import is_guid
 
-MISSING = object()
 DECODER = json.JSONDecoder()
 EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
 SPACE = " \t\r\n"
@@ -79,16 +77,6 @@ def _guid(value: Any) -> str:
     return value.lower()
 
 
-def _date(value: Any) -> str:
-    if not isinstance(value, str):
-        raise NotConvertible
-    try:
-        times.parse(value)
-    except ValueError as error:
-        raise NotConvertible from error
-    return value
-
-
 CONVERT: dict[str, Any] = {
     "string": _is(str),
     "int": _is(int),
@@ -96,7 +84,6 @@ CONVERT: dict[str, Any] = {
     "list": _is(list),
     "object": _is(dict),
     "guid": _guid,
-    "date": _date,
     "any": lambda value: value,
 }
 
@@ -117,10 +104,6 @@ def Bool(name: str, *, default: bool = False) -> Field:
 def Enum(name: str, type_name: str, *, default: int = 0, nullable: bool = False) -> Field:
     """Enums are numbers; an undefined number is no conversion error."""
     return Field(name, type_name, "int", None if nullable else default, nullable=nullable)
-
-
-def Date(name: str) -> Field:
-    return Field(name, "System.Nullable`1[System.DateTime]", "date")
 
 
 def Any_(name: str, type_name: str = "System.Text.Json.JsonDocument", kind: str = "any") -> Field:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 
 def _fraction(moment: datetime) -> str:
@@ -55,7 +55,3 @@ def offset_text(moment: datetime) -> str:
 
 def http_date(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-
-
-def now_utc(offset: float = 0.0) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=offset)

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from bwlab import times
 from bwlab.crypto import ARGON2_DEFAULT, Kdf, KeyPair, account_columns, organization_keys
@@ -268,6 +267,3 @@ def remove_half_made(directory: Path) -> None:
         shutil.rmtree(directory / name, ignore_errors=True)
     for name in ("lab.sqlite", "lab.sqlite-wal", "lab.sqlite-shm", "ca.pem", "lab.json", "inventory.yml"):
         (directory / name).unlink(missing_ok=True)
-
-
-Values = dict[str, Any]

@@ -126,9 +126,6 @@ class Engine:
                 return row
         raise EngineError(f"No such container: {name}")
 
-    def is_up(self, project: str) -> bool:
-        return any(row["project"] == project and row["state"] != "exited" for row in self.containers())
-
     def start(self, row: Row) -> None:
         """Gives a row its times and the state that a container with this environment gets into."""
         now = time.time()

@@ -14,7 +14,6 @@ LOG_HEAD = re.compile(r"^(trce|dbug|info|warn|fail|crit): (.*)\[(\d+)\]$")
 LEVELS = {"info": "Information", "warn": "Warning", "fail": "Error", "crit": "Fatal", "dbug": "Debug"}
 UNHANDLED = "ExceptionHandlerFilterAttribute"
 ADDRESS = re.compile(r"(IP(?: Address)?\s?: )\S+")
-Effect = dict[str, Any]
 
 
 def rows_effect(before: Rows, after: Rows) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bwlab import times
 from bwlab.identity.claims import user_claims
 from bwlab.labdb import Fault
 from bwlab.licenses import LicenseSigner, load_certificate
@@ -268,7 +267,3 @@ class World:
 def license_texts(folder: Path) -> dict[str, bytes]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {f"self_hosted:{path.relative_to(folder)}": path.read_bytes() for path in files}
-
-
-def parse_recorded(text: str) -> datetime:
-    return times.parse(text)

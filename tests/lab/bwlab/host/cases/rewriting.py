@@ -36,7 +36,6 @@ SIDE_FILES = {
     "uid_env": "env/uid.env",
     "docker_global_env": "docker/global.env",
 }
-OTHER_UID = 1500
 DATABASE_PASSWORD = "FixtureDbPassword00000000000AAAA"
 
 
