@@ -15,6 +15,12 @@ export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 
+# Neither make nor pip's scripts can quote such a path.
+ifneq ($(words $(CURDIR)),1)
+$(error The path '$(CURDIR)' has a blank in it, which make and virtual environments cannot work with. \
+Next step: move the checkout to a folder without blanks in its path)
+endif
+
 .PHONY: help setup demo test test-long lint sanity bench coverage molecule clean
 
 help: ## Show the targets
@@ -59,5 +65,5 @@ molecule: setup ## Run one Molecule scenario: make molecule SCENARIO=default
 	$(BIN)/molecule test -s $(SCENARIO)
 
 clean: ## Remove everything that these targets made
-	@rm -rf .cache .venv .lab .mypy_cache .pytest_cache .ruff_cache .coverage* tests/output
+	@rm -rf .cache .venv .mypy_cache .pytest_cache .ruff_cache .coverage* tests/output tests/bench/results.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

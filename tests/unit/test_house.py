@@ -119,6 +119,16 @@ def test_what_is_installed_is_the_collection_and_nothing_of_its_workshop(tmp_pat
     assert top == manifest | {"CHANGELOG.md", "LICENSE", "README.md", "docs", "meta", "playbooks", "plugins", "roles"}
 
 
+def test_a_path_with_a_blank_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    folder = tmp_path / "with blank"
+    folder.mkdir()
+    (folder / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    done = subprocess.run(["make", "help"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "has a blank in it" in done.stderr
+    assert "Next step" in done.stderr
+
+
 def test_the_readme_names_the_two_commands_on_its_first_screen_and_only_targets_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

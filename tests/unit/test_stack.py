@@ -326,7 +326,7 @@ class TestFailingStarts:
 
     def test_services_that_never_get_ready(self, host: Host) -> None:
         host.db.set_fault("start_never_ready")
-        result = host.run(timeout=4)
+        result = host.run(timeout=12)
         assert result.failed
         assert "502" in result["msg"]
         assert "up and running" in " ".join(result["script_output"])
