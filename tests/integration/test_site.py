@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,28 @@ def test_a_stack_that_is_down_is_brought_up(lab: Lab) -> None:
     assert lab.state()["servers"]["eu1"]["stack"] == "down"
     lab.site("--limit", "eu1")
     assert lab.state()["servers"]["eu1"]["stack"] == "up"
+
+
+def change_connection(lab: Lab, host: str, assignment: str) -> None:
+    """Change the stored connection behind the server's back."""
+    with closing(sqlite3.connect(lab.directory / "state" / f"server-{host}.sqlite", timeout=10)) as database:
+        database.execute(f"UPDATE OrganizationConnection SET {assignment}")
+        database.commit()
+
+
+def test_what_was_undone_by_hand_is_done_again(lab: Lab) -> None:
+    change_connection(lab, "us1", "Enabled = 0")
+    change_connection(lab, "eu1", "Config = json_set(Config, '$.BillingSyncKey', '')")
+    restarts = {name: server["restarts"] for name, server in lab.state()["servers"].items()}
+    subprocess.run([lab.directory / "hosts" / "us1" / "bin" / "docker", "stop", "bitwarden-icons"], check=True)
+    play = lab.site()
+    assert play.changed() == {"us1": CHANGES[2:], "eu1": CHANGES[3:]}
+    state = lab.state()["servers"]
+    for host, more in (("us1", 1), ("eu1", 0)):
+        connection = state[host]["organizations"][0]["connection"]
+        assert connection["enabled"] and connection["key_is_current"]
+        assert (state[host]["stack"], state[host]["restarts"]) == ("up", restarts[host] + more)
+    assert lab.site().changed() == {}
 
 
 @pytest.fixture
