@@ -177,6 +177,17 @@ def test_up_makes_new_containers_only_where_something_changed(host: Managed) -> 
     assert host.restarts() == 1
 
 
+@pytest.mark.parametrize("command", ["stop", "kill"])
+def test_a_container_is_ended_and_started_by_hand(host: Managed, command: str) -> None:
+    assert host.docker(command, "bitwarden-api").stdout == "bitwarden-api\n"
+    assert host.states()["bitwarden-api"] == "exited"
+    assert host.docker("exec", "bitwarden-api", "printenv", FLAG).returncode == 1
+    assert host.restarts() == 0
+    host.docker("start", "bitwarden-api")
+    assert (host.states()["bitwarden-api"], host.restarts()) == ("running", 1)
+    assert "No such container" in host.docker(command, "bitwarden-nobody").stderr
+
+
 def test_a_restart_without_new_containers_keeps_the_environment(host: Managed) -> None:
     host.set_line(FLAG, "true")
     started = host.container()["State"]["StartedAt"]

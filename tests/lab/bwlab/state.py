@@ -26,12 +26,12 @@ ROTATION = re.compile(r"^(/api)?/organizations/([0-9a-f-]{36})/rotate-api-key/?$
 
 
 def _stack(rows: list[Row]) -> str:
-    """All containers running and ready, none at all, or something between."""
+    """All containers running and ready, the api among them, none at all, or something between."""
     rows = [row for row in rows if row.get("service")]
     if not rows:
         return "down"
     ready = [row["state"] == "running" and row["ready"] <= time.time() for row in rows]
-    if all(ready):
+    if all(ready) and any(row["service"] == "api" for row in rows):
         return "up"
     return "partial" if any(row["state"] != "exited" for row in rows) else "down"
 

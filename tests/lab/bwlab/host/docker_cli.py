@@ -40,6 +40,9 @@ class Docker:
             "rm": self.rm,
             "rmi": self.remove_images,
             "restart": self.restart,
+            "stop": self.stop,
+            "kill": self.stop,
+            "start": self.start,
             "info": self.info,
             "version": self.version,
             "volume": self.nothing,
@@ -90,7 +93,7 @@ class Docker:
     def container(self, arguments: list[str]) -> int:
         if arguments[:1] == ["ls"]:
             return self.ps(arguments[1:])
-        if arguments[:1] in (["inspect"], ["exec"], ["rm"], ["restart"]):
+        if arguments[:1] in (["inspect"], ["exec"], ["rm"], ["restart"], ["stop"], ["kill"], ["start"]):
             return self.run(arguments)
         raise EngineError("docker container: unknown command")
 
@@ -199,17 +202,33 @@ class Docker:
 
     def restart(self, arguments: list[str]) -> int:
         """The environment stays that of the creation."""
-        chosen = options.parse(arguments, ("-t", "--time", "-s", "--signal"), flags=())
-        rows = [self._find(name) for name in chosen.rest]
-        services = any(row["service"] == "api" for row in rows)
-        if services:
-            self.engine.stopped()
+        return self._ended(arguments, show=False) or self.start(self._named(arguments))
+
+    def stop(self, arguments: list[str]) -> int:
+        return self._ended(arguments, show=True)
+
+    def start(self, arguments: list[str]) -> int:
+        rows = [self._find(name) for name in self._named(arguments)]
         for row in rows:
             self.engine.start(row)
             print(row["name"])
-        if services:
+        if any(row["service"] == "api" for row in rows):
             self.engine.started()
         return 0
+
+    def _ended(self, arguments: list[str], *, show: bool) -> int:
+        rows = [self._find(name) for name in self._named(arguments)]
+        if any(row["service"] == "api" and row["state"] != "exited" for row in rows):
+            self.engine.stopped()
+        for row in rows:
+            row["state"] = "exited"
+            self.engine.db.put_container(self.engine.host, row)
+            if show:
+                print(row["name"])
+        return 0
+
+    def _named(self, arguments: list[str]) -> list[str]:
+        return options.parse(arguments, ("-t", "--time", "-s", "--signal"), flags=("-a", "-i")).rest
 
     # -- images ----------------------------------------------------------------------------------------------------
 
