@@ -49,6 +49,9 @@ requirements:
 notes:
   - The module runs where the task runs. Delegate it to the controller, as the roles of this collection do,
     and the servers need no Python libraries and never see an owner's credentials.
+  - A failed task says in C(msg) what failed, where, what the server said and the next step. Where they are known it has
+    C(endpoint), C(status) (the number of the answer), C(server_said), C(cause) and C(next_step) as keys too, and
+    C(server_down=true) where nobody answered at all, or only a gateway.
   - The proxy variables E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) are honored.
 """
 

@@ -40,13 +40,7 @@ class Change:
 
     def shown(self) -> dict[str, str | None]:
         """As a result holds it, without secrets."""
-        secret = is_secret(self.key, self.before) or is_secret(self.key, self.after)
-        name = "SECRET" if secret else self.key
-        return {
-            "key": self.key,
-            "before": shown(name, self.before),
-            "after": shown(name, self.after),
-        }
+        return {"key": self.key, "before": shown(self.key, self.before), "after": shown(self.key, self.after)}
 
 
 @dataclass(frozen=True)

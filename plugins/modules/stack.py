@@ -105,25 +105,45 @@ EXAMPLES = r"""
 RETURN = r"""
 restarted:
   description: Whether C(bitwarden.sh restart) was run.
-  returned: success
+  returned: success, and when the stack is not as wanted after a restart
   type: bool
 drift:
   description: What was different, as the service, the key where it is one, and words. Values are not shown.
-  returned: always, unless the stack could not be looked at
+  returned: success, and when the stack is not as wanted after a restart
   type: list
   elements: dict
   sample:
     - service: api
       key: globalSettings__enableCloudCommunication
       what: is missing
+remaining:
+  description: What still differs after a restart that did not help, in the form of RV(drift).
+  returned: when the stack is not as wanted after a restart
+  type: list
+  elements: dict
+script_output:
+  description: The last lines that C(bitwarden.sh) printed, without secrets.
+  returned: when the stack is not as wanted after a restart
+  type: list
+  elements: str
+logs:
+  description: The last lines that the services logged which do not run, without secrets.
+  returned: when the stack is not as wanted after a restart
+  type: list
+  elements: str
+contradictions:
+  description: Settings of O(environment) that the compose files lead to another value of, in the form of RV(drift).
+  returned: when O(environment) cannot come true
+  type: list
+  elements: dict
 downtime:
   description: For how many seconds the front door did not answer during the restart.
-  returned: success
+  returned: success, and when the stack is not as wanted after a restart
   type: float
   sample: 21.5
 containers:
   description: The state of the container of each service.
-  returned: success
+  returned: success, and when the stack is not as wanted after a restart
   type: dict
   sample:
     api: running

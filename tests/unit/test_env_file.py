@@ -289,6 +289,15 @@ class TestSecrets:
         assert not redact.is_secret("https_proxy", "http://proxy:3128")
         assert redact.is_secret("globalSettings__x", "Server=a;Password=hunter2")
 
+    def test_a_login_that_leaves_an_address_is_not_shown(self) -> None:
+        plan = merge("https_proxy=http://me:hunter2@proxy:3128\n", {"https_proxy": "http://proxy:3128"})
+        assert plan.changes[0].shown() == {
+            "key": "https_proxy",
+            "before": redact.REDACTED,
+            "after": "http://proxy:3128",
+        }
+        assert "hunter2" not in repr(plan.diff)
+
     def test_neither_changes_nor_diff_nor_values_show_one(self) -> None:
         before = "globalSettings__hibpApiKey=hunter2old\nglobalSettings__mail__smtp__password='hunter2\ntoo'\nA=1\n"
         plan = merge(

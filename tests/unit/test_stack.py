@@ -318,6 +318,9 @@ class TestFailingStarts:
         assert set(result["containers"].values()) == {"missing"}
         assert {"service": "identity", "key": None, "what": "has no container"} in result["remaining"]
         assert any("already allocated" in line for line in result["script_output"])
+        assert result["restarted"]
+        assert result["drift"]
+        assert isinstance(result["logs"], list)
         assert result["downtime"] > 0
         host.db.clear_faults()
         healed = host.run()
