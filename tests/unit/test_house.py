@@ -96,16 +96,32 @@ def test_every_api_module_is_in_an_action_group() -> None:
     assert re.fullmatch(r">=\d+\.\d+\.\d+", runtime["requires_ansible"])
 
 
-def test_modules_of_the_server_import_the_standard_library_only() -> None:
-    allowed = {"ansible", "ansible_collections"}
-    standard = __import__("sys").stdlib_module_names
-    for name in ("modules/env_file", "modules/stack", "module_utils/env_file", "module_utils/compose"):
-        path = ROOT / "plugins" / f"{name}.py"
-        for node in ast.walk(tree(path)):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            assert {one.split(".")[0] for one in names} <= allowed | standard, path
+def imports(path: Path) -> set[str]:
+    """The full names that a file imports, those of `from package import module` among them."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("name", ["env_file", "stack"])
+def test_modules_of_the_server_import_the_standard_library_only(name: str) -> None:
+    """Together with everything of the collection that they import."""
+    utils = {path.stem: path for path in (ROOT / "plugins" / "module_utils").glob("*.py")}
+    waiting, seen = [ROOT / "plugins" / "modules" / f"{name}.py"], set()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        found = imports(path)
+        assert {one.split(".")[0] for one in found} <= {"ansible", "ansible_collections"} | sys.stdlib_module_names, (
+            path
+        )
+        own = {one.partition(".module_utils.")[2].split(".")[0] for one in found if one.startswith("ansible_coll")}
+        waiting += [utils[one] for one in own & set(utils) if utils[one] not in seen]
+    assert utils["files"] in seen
 
 
 def test_what_is_installed_is_the_collection_and_nothing_of_its_workshop(tmp_path: Path) -> None:
