@@ -119,6 +119,13 @@ def test_backup_lies_outside_bwdata_and_is_private(env: Path) -> None:
     assert "backup_file" not in run(env, {"keys": {FLAG: True}, "backup": True}).data
 
 
+@ROOT_ONLY
+def test_a_backup_and_its_folder_belong_to_the_owner_of_the_file(env: Path) -> None:
+    os.chown(env, NOBODY, NOBODY)
+    copy = Path(run(env, {"keys": {FLAG: True}, "backup": True})["backup_file"])
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in (copy, copy.parent)] == [(NOBODY, NOBODY)] * 2
+
+
 def test_a_missing_file_is_an_error_unless_it_is_to_be_made(env: Path) -> None:
     env.unlink()
     for check in (True, False):
