@@ -100,16 +100,17 @@ def test_a_stack_that_is_down_is_brought_up(lab: Lab) -> None:
     assert lab.state()["servers"]["eu1"]["stack"] == "up"
 
 
-def change_connection(lab: Lab, host: str, assignment: str) -> None:
+def change_connection(lab: Lab, host: str, statement: str) -> None:
     """Change the stored connection behind the server's back."""
     with closing(sqlite3.connect(lab.directory / "state" / f"server-{host}.sqlite", timeout=10)) as database:
-        database.execute(f"UPDATE OrganizationConnection SET {assignment}")
+        database.execute(statement)
         database.commit()
 
 
 def test_what_was_undone_by_hand_is_done_again(lab: Lab) -> None:
-    change_connection(lab, "us1", "Enabled = 0")
-    change_connection(lab, "eu1", "Config = json_set(Config, '$.BillingSyncKey', '')")
+    change_connection(lab, "us1", "UPDATE OrganizationConnection SET Enabled = 0")
+    without_key = "UPDATE OrganizationConnection SET Config = json_set(Config, '$.BillingSyncKey', '')"
+    change_connection(lab, "eu1", without_key)
     restarts = {name: server["restarts"] for name, server in lab.state()["servers"].items()}
     subprocess.run([lab.directory / "hosts" / "us1" / "bin" / "docker", "stop", "bitwarden-icons"], check=True)
     play = lab.site()
