@@ -49,9 +49,11 @@ options:
     default: current
   environment:
     description:
-      - Settings that the containers must have (or, where the value is null, must not have) which read
-        C(global.override.env). Pass RV(selfhosted.bitwarden.env_file#module:settings) here, then check mode predicts
-        the restart for a file that is not yet written.
+      - Settings that the containers must have which read C(global.override.env). Pass
+        RV(selfhosted.bitwarden.env_file#module:settings) here, then check mode predicts the restart for a file that is
+        not yet written.
+      - A value of null stands for a key that is taken out of the file. It counts in check mode only, for otherwise the
+        files themselves say what the key falls back to.
       - If the files lead to another value, for example through C(docker-compose.override.yml), nothing is stopped and
         the module fails.
     type: dict

@@ -104,6 +104,13 @@ class TestDrift:
         assert FLAG not in host.environment_of("api")
         assert not host.run(environment={FLAG: None}).changed
 
+    def test_a_removal_that_the_file_does_not_hold_restarts_nothing(self, host: Host) -> None:
+        host.set(FLAG, "true")
+        host.run()
+        assert host.run(check=True, environment={FLAG: None}).changed
+        assert not host.run(environment={FLAG: None}).changed
+        assert host.restarts == 1
+
     def test_removal_is_predicted_with_what_the_key_falls_back_to(self, host: Host) -> None:
         host.set(PUSH, "https://push.bitwarden.eu")
         assert host.run().changed
