@@ -289,6 +289,10 @@ class TestSecrets:
         assert not redact.is_secret("https_proxy", "http://proxy:3128")
         assert redact.is_secret("globalSettings__x", "Server=a;Password=hunter2")
 
+    def test_a_reference_to_a_variable_is_not_the_text_that_it_looks_like(self) -> None:
+        plan = merge("A=$HOME\n", {"A": "$HOME"})
+        assert plan.data == b"A='$HOME'\n"
+
     def test_a_login_that_leaves_an_address_is_not_shown(self) -> None:
         plan = merge("https_proxy=http://me:hunter2@proxy:3128\n", {"https_proxy": "http://proxy:3128"})
         assert plan.changes[0].shown() == {

@@ -78,6 +78,12 @@ def test_the_recorded_profile_is_told_in_words() -> None:
         }
 
 
+def test_a_name_that_the_server_encodes_for_html_is_the_one_that_people_see() -> None:
+    found = Organization.of_profile({"id": ACME, "name": "Acme &amp; S&#246;hne"})
+    assert found.name == "Acme & Söhne"
+    assert organization.find([found], "Acme &amp; Söhne", "here") == found
+
+
 def test_an_organization_is_listed_once_however_many_sponsorships_its_owner_has() -> None:
     answer = recordings.answer(recordings.exchange("g1", "profile-owner-with-three"))
     ids = [item["id"] for item in answer.body["organizations"]]
