@@ -31,13 +31,11 @@ options:
   client_id:
     description:
       - The C(client_id) of the API key of an owner of the organization at this server, C(user.) and a GUID.
-      - When it is not set, the value of E(BITWARDEN_CLIENT_ID) is used.
+      - When it is not set, the value of E(BITWARDEN_CLIENT_ID) is used. One of both is needed.
     type: str
-    required: true
   client_secret:
     description:
       - The C(client_secret) of that API key.
-      - When it is not set, the value of E(BITWARDEN_CLIENT_SECRET) is used.
+      - When it is not set, the value of E(BITWARDEN_CLIENT_SECRET) is used. One of both is needed.
     type: str
-    required: true
 """

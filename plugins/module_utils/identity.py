@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import remedies
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import environment_variable
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
 if t.TYPE_CHECKING:
@@ -75,8 +76,21 @@ def check_client_id(client_id: str) -> None:
         )
 
 
+def require_api_key(connection: Connection) -> None:
+    """Say which part of the API key is missing, and where it may come from."""
+    missing = [name for name in ("client_id", "client_secret") if not getattr(connection, name)]
+    if missing:
+        variables = [str(environment_variable(connection.kind, name)) for name in missing]
+        raise BitwardenError(
+            f"No {' and no '.join(missing)} is given to log in at {connection.where}.",
+            next_step=f"Give {' and '.join(missing)}, or set {' and '.join(variables)} in the environment of the host "
+            f"that the task is delegated to. {_WHERE_TO_FIND}",
+        )
+
+
 def login(transport: Transport, connection: Connection) -> Login:
     """Exchange the user's API key for a token."""
+    require_api_key(connection)
     check_client_id(connection.client_id)
     what = f"Logging in at {connection.where}"
     response = transport.request(
@@ -98,7 +112,6 @@ def login(transport: Transport, connection: Connection) -> Login:
     body = response.json
     if not isinstance(body, dict) or not body.get("access_token"):
         raise _not_bitwarden(what, response)
-    transport.hide(str(body["access_token"]))
     return _login(body)
 
 

@@ -46,9 +46,8 @@ options:
   master_password:
     description:
       - The master password of the account that O(client_id) belongs to. Only a hash of it is sent.
-      - When it is not set, the value of E(BITWARDEN_CLOUD_MASTER_PASSWORD) is used.
+      - When it is not set, the value of E(BITWARDEN_CLOUD_MASTER_PASSWORD) is used. One of both is needed.
     type: str
-    required: true
   lock_path:
     description:
       - The directory on the controller in which tasks for one organization wait for each other. Holds no secrets.
@@ -141,8 +140,14 @@ def lock_directory(lock_path: str | None, api: str, organization_id: str) -> str
     return path
 
 
-def password_hash(server: Server, password: str) -> str:
+def password_hash(server: Server, password: str | None) -> str:
     """What proves the password of the account that logged in."""
+    if not password:
+        raise BitwardenError(
+            f"No master_password is given, and {server.name} hands out no billing sync token without one.",
+            next_step="Give the master password of the account whose API key is used, as the option or in "
+            "BITWARDEN_CLOUD_MASTER_PASSWORD in the environment of the host that the task is delegated to.",
+        )
     login = server.login
     if not login.has_master_password:
         raise BitwardenError(
@@ -201,7 +206,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
 
 def main() -> None:
     """Read the options and run."""
-    password = {"type": "str", "required": True, "no_log": True}
+    password = {"type": "str", "no_log": True}
     spec = {
         **connection_spec(CLOUD),
         "organization": {"type": "str", "required": True},

@@ -115,6 +115,25 @@ def test_wrong_api_key(lab: Lab, side: str, server: str) -> None:
     refused(lab, "-e", extra, words=("invalid_client", server, "API key", "Next step"))
 
 
+def test_no_credentials_at_all(lab: Lab) -> None:
+    one = json.loads(organization(lab))["bitwarden_organizations"][0]
+    refused(
+        lab,
+        "-e",
+        json.dumps({"bitwarden_organizations": [{"name": one["name"]}]}),
+        words=("No client_id and no client_secret", "BITWARDEN_CLIENT_ID", "Next step"),
+    )
+    one["cloud_owner"]["master_password"] = ""
+    extra = json.dumps({"bitwarden_organizations": [one]})
+    refused(lab, "-e", extra, words=("No master_password", "BITWARDEN_CLOUD_MASTER_PASSWORD", "Next step"))
+
+
+@pytest.mark.parametrize("one", [{}, {"name": " "}, {"id": "5"}])
+def test_an_organization_without_a_name(lab: Lab, one: dict[str, Any]) -> None:
+    extra = json.dumps({"bitwarden_organizations": [{"name": 2024, "cloud": 5}, one]})
+    refused(lab, "-e", extra, words=("Organization number 2", "us1", "Give name, or id and cloud"))
+
+
 def test_wrong_master_password(lab: Lab) -> None:
     extra = organization(lab, cloud_owner={"master_password": "not the password"})
     refused(lab, "-e", extra, words=("Invalid password", "master password", "Next step"))

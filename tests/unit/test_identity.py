@@ -70,7 +70,6 @@ def test_argon2id_without_its_library_says_what_to_install(monkeypatch: pytest.M
         ("User.14feaff5-936a-4e05-b8de-b50a00eba283", "not the API key of a user"),
         ("user.someone@example.com", "not the API key of a user"),
         ("14feaff5-936a-4e05-b8de-b50a00eba283", "not the API key of a user"),
-        ("", "not the API key of a user"),
     ],
 )
 def test_api_keys_that_can_never_work_are_refused_before_any_call(client_id: str, said: str) -> None:
@@ -78,6 +77,15 @@ def test_api_keys_that_can_never_work_are_refused_before_any_call(client_id: str
         log_in(web, client_id=client_id)
     assert web.asked == []
     assert "Settings, Security, Keys" in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["client_id", "client_secret"])
+def test_a_missing_part_of_the_api_key_is_named_with_the_variable_that_may_hold_it(missing: str) -> None:
+    with serve(answers(Answer(200))) as web, pytest.raises(BitwardenError) as caught:
+        log_in(web, **{missing: " "})
+    assert web.asked == []
+    assert f"No {missing} is given to log in at" in str(caught.value)
+    assert f"BITWARDEN_CLOUD_{missing.upper()}" in str(caught.value.next_step)
 
 
 def target(web: Web, **options: Any) -> Connection:
@@ -118,6 +126,8 @@ def test_a_login_sends_what_the_real_server_wants() -> None:
         name: recorded["body"][name] for name in ("grant_type", "scope")
     }
     assert (form["client_id"], form["client_secret"]) == (USER, SECRET)
+    # A command line on Linux; the recordings were made with the number of another client.
+    assert form["deviceType"] == "25"
     assert asked.headers["Content-Type"] == recorded["headers"]["Content-Type"]
     assert asked.headers["Bitwarden-Client-Version"]
 
