@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from labkit import Lab
+from labkit import SITE, Lab, Play
 
 CHANGES = [
     "Get the billing sync token",
@@ -193,5 +193,17 @@ def test_one_cloud_organization_on_several_servers_is_asked_once(tmp_path: Path)
         for server in lab.state()["servers"].values():
             assert server["organizations"][0]["connection"]["key_is_current"]
         assert lab.site().changed() == {}
+    finally:
+        lab.down()
+
+
+def test_hosts_that_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab", "--servers", "3", "--regions", "US", "--one-organization")
+    try:
+        play = Play(lab.run("env", "ANSIBLE_STRATEGY=free", "ansible-playbook", str(SITE), "--forks", "2"))
+        assert play.status == 0, play.output
+        assert {host: recap["rescued"] for host, recap in play.recap.items()} == {"us1": 0, "us2": 0, "us3": 0}
+        for server in lab.state()["servers"].values():
+            assert (server["restarts"], server["organizations"][0]["connection"]["key_is_current"]) == (1, True)
     finally:
         lab.down()
