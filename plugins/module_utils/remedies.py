@@ -241,8 +241,8 @@ RULES: tuple[Rule, ...] = (
         (CONNECTION_SAVE,),
         400,
         r"Cannot verify license file",
-        "the organization's license file on the server is missing, changed, over a year old, or, by the server's clock, "
-        "of the future",
+        "the organization's license file on the server is missing, changed, over a year old, "
+        "or, by the server's clock, of the future",
         f"Compare the server's clock with the real time, and set it if it is behind. Else: {_LICENSE_FILE}",
     ),
     Rule(
