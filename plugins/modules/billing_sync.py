@@ -15,12 +15,15 @@ author:
   - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 description:
   - Puts the billing sync token of the cloud into an organization of a self-hosted server, or takes it away.
+  - Tasks for one organization take turns on one controller, because connections made at the same moment stand side by
+    side, and the server then refuses to change either.
   - Compares first and changes only what differs. The date of the last license sync survives, unlike in the web vault.
   - The server takes any token. Whether it is good shows in the first sync (M(selfhosted.bitwarden.license_sync)).
 extends_documentation_fragment:
   - selfhosted.bitwarden.self_hosted
   - selfhosted.bitwarden.connection
   - selfhosted.bitwarden.connection.login
+  - selfhosted.bitwarden.lock
   - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_self_hosted
 attributes:
@@ -138,6 +141,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import SELF_HOSTED, connection_spec
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization import BillingSync
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization_lock import lock_spec, organization_lock
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import Server, execute
 
 # More connections than several runs at once can have left behind.
@@ -173,7 +177,9 @@ def present(module: AnsibleModule, server: Server, organization_id: str, before:
     require_cloud_communication(module, server)
     if module.check_mode:
         return replace(before, id=before.id or "", key=token or "", enabled=enabled)
-    return server.connect(organization_id, before, str(token), enabled=enabled)
+    with organization_lock(module.params, server.connection.api, organization_id):
+        # Whoever was waited for may have made the connection.
+        return server.connect(organization_id, server.billing_sync(organization_id), str(token), enabled=enabled)
 
 
 def absent(module: AnsibleModule, server: Server, organization_id: str, before: BillingSync) -> BillingSync:
@@ -215,6 +221,7 @@ def main() -> None:
     """Read the options and run."""
     spec = {
         **connection_spec(SELF_HOSTED),
+        **lock_spec(),
         "organization": {"type": "str", "required": True},
         "billing_sync_token": {"type": "str", "no_log": True},
         "enabled": {"type": "bool", "default": True},

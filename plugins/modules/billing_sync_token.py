@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - selfhosted.bitwarden.cloud.login
   - selfhosted.bitwarden.connection
   - selfhosted.bitwarden.connection.login
+  - selfhosted.bitwarden.lock
   - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_cloud
 attributes:
@@ -48,16 +49,6 @@ options:
       - The master password of the account that O(client_id) belongs to. Only a hash of it is sent.
       - When it is not set, the value of E(BITWARDEN_CLOUD_MASTER_PASSWORD) is used. One of both is needed.
     type: str
-  lock_path:
-    description:
-      - The directory on the controller in which tasks for one organization wait for each other. Holds no secrets.
-      - The default is C(selfhosted.bitwarden) in E(ANSIBLE_HOME), or in C(~/.ansible).
-    type: path
-  lock_timeout:
-    description:
-      - How many seconds to wait for other tasks.
-    type: int
-    default: 120
 notes:
   - Use C(no_log=true) on the task and on those that pass RV(token) on. The token is a secret.
   - Argon2id accounts need the Python library C(cryptography) 44 or newer, which ansible-core brings.
@@ -110,34 +101,15 @@ organization:
       sample: Example Corp
 """
 
-import hashlib
-import os
 import typing as t
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import identity
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import CLOUD, connection_spec
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.files import locked
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization import require_billing_sync_plan
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization_lock import lock_spec, organization_lock
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import Server, execute
-
-
-def lock_directory(lock_path: str | None, api: str, organization_id: str) -> str:
-    """The directory whose lock stands for one organization at one cloud."""
-    home = os.environ.get("ANSIBLE_HOME") or Path.home() / ".ansible"
-    base = lock_path or os.path.join(home, "selfhosted.bitwarden")
-    name = hashlib.sha256(f"{api}\n{organization_id}".encode()).hexdigest()
-    path = os.path.join(base, name)
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise BitwardenError(
-            f"The directory {path} cannot be made: {error.strerror}.",
-            next_step="Give a directory that the user of the module may write to in lock_path.",
-        ) from error
-    return path
 
 
 def password_hash(server: Server, password: str | None) -> str:
@@ -194,7 +166,7 @@ def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
             "will refuse its license until the subscription is settled."
         )
     proof = password_hash(server, params["master_password"])
-    with locked(lock_directory(params["lock_path"], server.connection.api, found.id), params["lock_timeout"]):
+    with organization_lock(params, server.connection.api, found.id):
         result = fetch(module, server, found.id, proof)
     before = "absent" if result["changed"] else "present"
     return {
@@ -209,10 +181,9 @@ def main() -> None:
     password = {"type": "str", "no_log": True}
     spec = {
         **connection_spec(CLOUD),
+        **lock_spec(),
         "organization": {"type": "str", "required": True},
         "master_password": {**password, "fallback": (env_fallback, ["BITWARDEN_CLOUD_MASTER_PASSWORD"])},
-        "lock_path": {"type": "path"},
-        "lock_timeout": {"type": "int", "default": 120},
     }
     execute(AnsibleModule(argument_spec=spec, supports_check_mode=True), CLOUD, run)
 

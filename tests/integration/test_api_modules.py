@@ -201,6 +201,17 @@ def test_eight_first_calls_at_once_leave_exactly_one_key(fresh: Servers) -> None
     assert (later["token"], later["revision_date"]) == (results[0]["token"], results[0]["revision_date"])
 
 
+def test_six_first_connections_at_once_leave_exactly_one(fresh: Servers) -> None:
+    allow_cloud(fresh.lab, "us1")
+    before = fresh.lab.last()
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda _number: fresh.server("billing_sync", billing_sync_token="T" * 30), range(6)))
+    assert [result.data for result in results if result.failed] == []
+    assert fresh.asked(before, "server:us1").count("POST /api/organizations/connections") == 1
+    assert len({result["billing_sync"]["id"] for result in results}) == 1
+    assert not fresh.server("billing_sync", billing_sync_token="T" * 30).changed
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_the_first_call_makes_one_key(servers: Servers, host: str) -> None:
     assert servers.cloud("billing_sync_token", host).changed

@@ -79,6 +79,16 @@ def test_the_cloud_is_asked_on_demand(lab: Lab) -> None:
     assert {"cloud:US", "cloud:EU"} <= asked
 
 
+def test_a_server_is_also_found_by_the_addresses_of_api_and_identity(lab: Lab) -> None:
+    url = lab.addresses["servers"]["us1"]["url"]
+    apart = (f"billing_sync_api_url={url}/api", f"billing_sync_identity_url={url}/identity")
+    nowhere = "billing_sync_url=https://localhost:1"
+    log = lab.last()
+    play = lab.site("--limit", "us1", "-e", apart[0], "-e", apart[1], "-e", nowhere)
+    assert play.changed() == {}
+    assert "GET" in {entry["method"] for entry in lab.log(log) if entry["path"] == "/api/accounts/profile"}
+
+
 def test_a_file_that_setup_rewrote_is_left_alone(lab: Lab) -> None:
     script = lab.bwdata("us1").parent / "bitwarden.sh"
     for command in ("rebuild", "start"):
