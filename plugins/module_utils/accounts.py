@@ -25,8 +25,6 @@ class Runner(t.Protocol):
         self,
         args: list[str],
         *,
-        data: str,
-        binary_data: bool,
         cwd: str | None,
         environ_update: dict[str, str],
         errors: str,
@@ -70,11 +68,12 @@ class Account:
         except KeyError:
             return str(os.geteuid())
 
-    def _prefix(self, timeout: float, one_output: bool) -> list[str]:
+    def _prefix(self, timeout: float, answer: str, one_output: bool) -> list[str]:
         """What goes before the program.
 
         Compose must not be turned to other files or another project by the caller's environment. And timeout(1) ends
-        the children of a program with it, which a time limit of Python's own does not.
+        the children of a program with it, which a time limit of Python's own does not. The shell gives the input: a
+        program that ends without reading it would break the pipe of whoever writes it.
         """
         unwanted = [name for name in sorted(os.environ) if name.startswith("COMPOSE_")]
         words = ["env", *(part for name in unwanted for part in ("-u", name))]
@@ -83,7 +82,8 @@ class Account:
             groups = "--init-groups" if self.name != str(self.uid) else "--clear-groups"
             words += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--"]
         words += ["timeout", f"--kill-after={_GRACE}", f"{timeout:g}"]
-        return [*words, "sh", "-c", 'exec "$@" 2>&1', "sh"] if one_output else words
+        source = f"<<END\n{answer}\nEND\n" if answer else "</dev/null"
+        return [*words, "sh", "-c", f'exec "$@" {"2>&1 " if one_output else ""}{source}', "sh"]
 
     def run(
         self,
@@ -91,18 +91,17 @@ class Account:
         *,
         timeout: float,
         cwd: str | None = None,
-        stdin: str = "\n",
+        answer: str = "",
         one_output: bool = False,
     ) -> Answer:
-        """Runs a program to its end, or ends it with all its children when its time is over.
+        """Runs a program to its end, or ends it with all its children when its time is over (seconds).
 
+        C(answer) is a line for it to read; without one it reads nothing.
         With C(one_output) its complaints stand among the rest of the output, as a person would see them.
         """
         try:
             status, stdout, stderr = self.runner(
-                [*self._prefix(timeout, one_output), *command],
-                data=stdin,
-                binary_data=True,
+                [*self._prefix(timeout, answer, one_output), *command],
                 cwd=cwd,
                 environ_update={},
                 errors="replace",

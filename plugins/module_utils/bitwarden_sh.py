@@ -107,6 +107,6 @@ def restart(compose: Compose, timeout: float) -> Answer:
         [script, "restart"],
         timeout=timeout,
         cwd=compose.directory,
-        stdin="y\n" if as_root else "\n",
+        answer="y" if as_root else "",
         one_output=True,
     )

@@ -368,10 +368,23 @@ class TestFailingStarts:
         assert host.snapshot() == before
 
 
-def runner(args: list[str], *, data: str, cwd: str | None, **_options: Any) -> tuple[int, str, str]:
-    """As Ansible runs a program for a module."""
-    ended = subprocess.run(args, input=data, cwd=cwd, capture_output=True, text=True, check=False)
+def runner(args: list[str], *, cwd: str | None, **options: Any) -> tuple[int, str, str]:
+    """As Ansible runs a program for a module, without input: a program that ends without reading it breaks the pipe."""
+    assert "data" not in options
+    with subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE) as silent:
+        try:
+            ended = subprocess.run(args, stdin=silent.stdout, cwd=cwd, capture_output=True, text=True, check=False)
+        finally:
+            silent.kill()
     return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_a_program_reads_its_answer_or_nothing_whatever_stands_at_the_modules_own_input() -> None:
+    account = accounts.Account(runner)
+    assert account.run(["cat"], timeout=5) == accounts.Answer(0, "", "")
+    assert account.run(["cat"], timeout=5, answer="y") == accounts.Answer(0, "y\n", "")
+    both = account.run(["sh", "-c", "cat; echo no >&2; exit 3"], timeout=5, answer="y", one_output=True)
+    assert both == accounts.Answer(3, "y\nno\n", "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
