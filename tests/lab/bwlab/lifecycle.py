@@ -71,8 +71,8 @@ def _listen(port: int = 0) -> socket.socket:
 
 def _make(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
     from bwlab import inventory, tls, world  # noqa: PLC0415 - needed here only, and slow to load
-    from bwlab.layout import Layout  # noqa: PLC0415
-    from bwlab.secret_values import Secrets  # noqa: PLC0415
+    from bwlab.layout import Layout  # noqa: PLC0415 - as above
+    from bwlab.secret_values import Secrets  # noqa: PLC0415 - as above
 
     if (directory / "state").exists():
         world.remove_half_made(directory)
