@@ -370,7 +370,7 @@ PLAYBOOK = """
         organization: "{{ info.organizations[0].id }}"
         max_age: 0
       delegate_to: localhost
-      # With a fault set it must fail: what it prints then is searched for secrets as well.
+      # With a disabled connection it must fail: what it prints then is searched for secrets as well.
       ignore_errors: true
     - selfhosted.bitwarden.billing_sync:
         organization: "{{ info.organizations[0].name }}"
