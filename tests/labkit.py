@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -18,15 +19,17 @@ Recap = dict[str, dict[str, int]]
 class Lab:
     """A running lab in one folder."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        """Start it; `options` are those of `lab up`."""
+    def __init__(self, directory: Path, *options: str, delay: float | None = None) -> None:
+        """Start it; `options` are those of `lab up`, `delay` is how long a server thinks about a wrong secret."""
         self.directory = directory
+        self._delay = {} if delay is None else {"BWLAB_DELAY": str(delay)}
         self.addresses: dict[str, Any] = json.loads(self.call("up", *options).stdout)
 
     def call(self, command: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of the lab's commands."""
         argv = [str(LAB), command, "--dir", str(self.directory), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        environment = {**os.environ, **self._delay}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done

@@ -50,14 +50,6 @@ def test_a_second_up_is_refused(lab: Lab) -> None:
     assert "running already" in again.stderr and "lab down" in again.stderr
 
 
-def test_docker_engine_is_refused(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [LAB, "up", "--dir", tmp_path / "x", "--engine", "docker"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2 and "not part of this version" in done.stderr
-    assert not (tmp_path / "x").exists()
-
-
 def test_unknown_region_and_foreign_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

@@ -169,6 +169,19 @@ def test_the_cloud_takes_ten_tokens_a_minute_from_an_address(lab: Lab) -> None:
     assert identity.post("/connect/token", data={"grant_type": "x"}, headers=address).status_code == 400
 
 
+def test_clouds_forget_whom_they_counted(lab: Lab) -> None:
+    identity = cloud(lab, "US", "identity")
+    address = {"X-Connecting-IP": "192.0.2.3"}
+
+    def status() -> int:
+        return identity.post("/connect/token", data={"grant_type": "x"}, headers=address).status_code
+
+    while status() != 429:
+        pass
+    lab.call("forget")
+    assert status() == 400
+
+
 def test_a_server_has_no_limit(lab: Lab) -> None:
     front = server(lab, "us1")
     assert {front.token("/identity/connect/token").status_code for _unused in range(25)} == {400}
@@ -190,6 +203,15 @@ def test_fault_of_one_path_only(lab: Lab) -> None:
     api = cloud(lab, "US", "api")
     assert api.get("/config").status_code == 200
     assert api.get("/installations/00000000-0000-0000-0000-000000000000").status_code == 503
+
+
+def test_fault_of_one_method_only(lab: Lab) -> None:
+    lab.fault("cloud_status", status=503, path="POST /api/accounts", persona="server:us1")
+    front = server(lab, "us1")
+    assert front.get("/api/accounts/profile").status_code == 401
+    assert front.post("/api/accounts/verify-password").status_code == 503
+    lab.fault("cloud_status", status=503, path="GET /config", persona="cloud:US")
+    assert cloud(lab, "US", "api").get("/config").status_code == 503
 
 
 def test_fault_of_one_server_spares_the_clouds_door(lab: Lab) -> None:

@@ -225,7 +225,7 @@ def test_down_and_up_are_counted_as_one_restart(host: Managed) -> None:
 
 
 def test_slow_start(host: Managed) -> None:
-    host.db.set_fault("slow_start", {"seconds": "0.8", "server": "us1", "count": "1"})
+    host.db.set_fault("slow_start", {"seconds": "4", "server": "us1", "count": "1"})
     host.docker("compose", "down")
     host.docker("compose", "up", "-d")
     assert host.container()["State"]["Health"]["Status"] == "starting"

@@ -49,6 +49,11 @@ from bwlab.host.dotenv import EnvFileError, environment_lookup, parse, parse_pla
         ("A=${b:-${c:-d}}e", "de"),
         ("b=1\nA=${b:+c}", "c"),
         ("b=\nA=${b-c}", ""),
+        ("A=${b-{}}x}", "{}}x"),
+        ("A=${b-c}d}${b-e}", "cd}e"),
+        ('A="\\0101 \\07 \\0777"', "A \\7 \\777"),
+        ("export\n A=1", "1"),
+        ("\u3000A=1", "1"),
         ("A=é", "é"),
     ],
 )
@@ -73,7 +78,11 @@ def test_errors(text: str, says: str) -> None:
 
 def test_a_key_alone_is_taken_from_the_caller() -> None:
     lookup = environment_lookup({"A": "shell"}, {"A": "dotenv", "C": "dotenv"})
-    assert parse("A\nB\nC", lookup) == {"A": "shell", "C": "dotenv"}
+    assert parse("A\nB\nC\n", lookup) == {"A": "shell", "C": "dotenv"}
+
+
+def test_a_word_that_ends_with_the_file_is_a_value_without_a_name() -> None:
+    assert parse("A=1\nC", environment_lookup({"C": "shell"})) == {"A": "1", "": "C"}
 
 
 def test_the_caller_is_asked_before_the_file() -> None:
@@ -87,7 +96,17 @@ def test_an_unset_variable_is_complained_about() -> None:
 
 
 def test_the_other_reader_takes_quotes_and_dollars_as_they_are() -> None:
-    assert parse_plain('# c\n\n  A="x"\nB=$C\nD\n') == {"A": '"x"', "B": "$C"}
+    assert parse_plain(b'# c\n\n  A="x"\r\nB= $C \nD\nE\n', environment_lookup({"E": "e"})) == {
+        "A": '"x"',
+        "B": " $C ",
+        "E": "e",
+    }
+
+
+@pytest.mark.parametrize("data", [b"export A=1\n", b"A =1\n", b"=1\n", b"A=1\n# \xff\n"])
+def test_what_the_other_reader_refuses(data: bytes) -> None:
+    with pytest.raises(EnvFileError):
+        parse_plain(data)
 
 
 def test_only_one_level_is_substituted() -> None:

@@ -244,9 +244,10 @@ def test_full_disk(host: Managed, way: str) -> None:
 def test_full_disk_is_counted_down_and_leaves_reading_alone(host: Managed) -> None:
     host.db.set_fault("disk_full", {"count": "1"})
     assert in_python(host, f"open({str(host.env_file)!r}).read()").returncode == 0
-    code = f"open({str(host.env_file) + '.new'!r}, 'w').close()"
-    assert in_python(host, code).returncode == 0
+    code = f"import os; os.write(os.open({str(host.env_file) + '.new'!r}, os.O_CREAT | os.O_WRONLY), b'x')"
+    assert in_python(host, code).returncode != 0
     assert host.db.faults()[0].count_left == 0
+    assert in_python(host, code).returncode == 0
 
 
 def test_full_disk_of_another_server(host: Managed) -> None:

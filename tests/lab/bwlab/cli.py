@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,19 +19,16 @@ PROJECT = PACKAGE.parents[2]
 RECORDINGS = PACKAGE.parent / "data" / "recordings"
 FIXTURES = PACKAGE.parent / "data" / "fixtures"
 KILLED = 128
+DEPLOYMENTS = ("standard", "manual", "lite", "lite-run")
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    if arguments.engine == "docker":
-        print(
-            "lab: --engine docker is not part of this version; the default, --engine process, needs no Docker.",
-            file=sys.stderr,
-        )
-        return 2
     options = {
+        "engine": arguments.engine,
         "servers": arguments.servers,
         "regions": [name for name in arguments.regions.split(",") if name],
         "one_organization": arguments.one_organization,
+        "deployment": arguments.deployment,
     }
     print(json.dumps(lifecycle.up(arguments.dir.resolve(), options)))
     return 0
@@ -94,7 +92,10 @@ def _fault(arguments: argparse.Namespace) -> int:
         print(f"lab: which fault? There are: {', '.join(sorted(faults.FAULTS))}", file=sys.stderr)
         return 2
     else:
-        database.set_fault(arguments.name, faults.parse(arguments.name, arguments.pairs))
+        options = faults.parse(arguments.name, arguments.pairs)
+        if lifecycle.engine_of(database.path.parent) == lifecycle.DOCKER:
+            faults.check_docker(arguments.name, options)
+        database.set_fault(arguments.name, options)
     database.close()
     return 0
 
@@ -102,6 +103,23 @@ def _fault(arguments: argparse.Namespace) -> int:
 def _clock(arguments: argparse.Namespace) -> int:
     database = LabDb(lifecycle.made(arguments.dir.resolve()) / "lab.sqlite")
     database.set_clock(arguments.persona, arguments.seconds)
+    database.close()
+    return 0
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    database = LabDb(lifecycle.made(arguments.dir.resolve()) / "lab.sqlite")
+    database.forget_limits()
+    database.close()
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    if not re.fullmatch(r"\d{4}(\.\d+){1,3}", arguments.version):
+        print(f"lab: {arguments.version!r} is no version; give one like 2026.8.0", file=sys.stderr)
+        return 2
+    database = LabDb(lifecycle.made(arguments.dir.resolve()) / "lab.sqlite")
+    database.set_release(arguments.version)
     database.close()
     return 0
 
@@ -144,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--regions", default="US,EU", help="regions of the servers, taking turns")
     command.add_argument("--engine", choices=("process", "docker"), default="process")
     command.add_argument("--one-organization", action="store_true", help="one cloud organization a region")
+    command.add_argument("--deployment", choices=DEPLOYMENTS, default="standard", help="how the servers are deployed")
     command = add("run", _run, "run a command with the lab's certificates, secrets and Ansible settings")
     command.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
     add("state", _state, "what is true of servers and clouds, as JSON")
@@ -157,6 +176,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("clock", _clock, "set the clock of a server or cloud, in seconds from the real time")
     command.add_argument("persona", help="us1, or a region's name")
     command.add_argument("seconds", type=float)
+    command = add("release", _release, "set the newest version that Bitwarden offers")
+    command.add_argument("version", help="as 2026.8.0")
+    add("forget", _forget, "let the clouds forget how many requests an address has made, as after a restart")
     add("down", _down, "end everything that was started")
     command = add("replay", _replay, "play the recorded exchanges and compare", directory=False)
     command.add_argument("--recordings", type=Path, default=RECORDINGS)

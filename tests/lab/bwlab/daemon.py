@@ -15,6 +15,7 @@ import ssl
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from bwlab.proxy import Proxy
 
 TLS_FAULTS = (tls.UNKNOWN_CA, tls.WRONG_HOST, tls.EXPIRED)
 JOB_INTERVAL = 2.0
+GATEWAY_PORT = 443
 
 
 class Certificates:
@@ -46,12 +48,26 @@ class Certificates:
         persona = door.persona
 
         def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-            for name in TLS_FAULTS:
-                if self._holds(name, persona) and self.database.take_fault(name, persona=persona.name):
-                    connection.context = self.bad[name]
+            self._choose(connection, persona)
 
         good.sni_callback = choose
         return good
+
+    def for_gateway(self, named: dict[str, Persona]) -> ssl.SSLContext:
+        """The name that a caller asks for tells whose faults hold."""
+        good = tls.context(self.directory)
+
+        def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+            if name in named:
+                self._choose(connection, named[name])
+
+        good.sni_callback = choose
+        return good
+
+    def _choose(self, connection: ssl.SSLObject, persona: Persona) -> None:
+        for name in TLS_FAULTS:
+            if self._holds(name, persona) and self.database.take_fault(name, persona=persona.name):
+                connection.context = self.bad[name]
 
     def _holds(self, name: str, persona: Persona) -> bool:
         """A server's front door has a bad certificate only where the fault names it."""
@@ -88,7 +104,7 @@ async def _run_jobs(lab: Lab, database: LabDb) -> None:
     while True:
         await asyncio.sleep(JOB_INTERVAL)
         for persona in [persona for persona in lab.personas.values() if not persona.is_cloud]:
-            container = database.container(persona.short_name, "api")
+            container = database.api_container(persona.short_name)
             if container is None or container["state"] != "running":
                 continue
             try:
@@ -117,6 +133,24 @@ def _refuser(database: LabDb, doors: list[Door]) -> Any:
     return refuse
 
 
+class Extra:
+    """What a lab on a real engine needs of the daemon: the gateway, and an eye on every server."""
+
+    def __init__(self, directory: Path, layout: Layout, database: LabDb) -> None:
+        from bwlab.docker.gateway import Gateway  # noqa: PLC0415 - the other engine has none
+        from bwlab.docker.watch import Watch  # noqa: PLC0415 - as above
+
+        layers = sorted((directory / "docker" / "layers").glob("*.tar"))
+        self.gateway = Gateway(directory, layers, database)
+        hosts = self.gateway.hosts
+        names = [server.name for server in layout.servers]
+        self.watches = [Watch(directory, layout, name, partial(hosts.engine, name)) for name in names]
+
+    def start(self) -> None:
+        for watch in self.watches:
+            watch.start()
+
+
 async def serve(directory: Path) -> None:
     layout = Layout.read(directory)
     database = LabDb(directory / "lab.sqlite")
@@ -124,18 +158,27 @@ async def serve(directory: Path) -> None:
     bwlab.api.load()
     bwlab.identity.load()
     sockets = _sockets()
-    doors = [Door(lab.personas[entry.persona], entry.service, entry.port) for entry in layout.doors]
-    front = Front(doors)
+    doors = [
+        Door(lab.personas[entry.persona], entry.service, entry.port) for entry in layout.doors if entry.port in sockets
+    ]
+    extra = None if len(doors) == len(layout.doors) else Extra(directory, layout, database)
+    front = Front(doors, extra.gateway if extra else None, layout.routes())
     certificates = Certificates(directory, database)
     config = uvicorn.Config(
         front, log_level="critical", lifespan="off", server_header=False, date_header=False, proxy_headers=False,
         http="h11", ws="none", timeout_keep_alive=75, timeout_graceful_shutdown=1,
     )  # fmt: skip
     config.load()
-    server = Server(config, [(sockets[door.port], certificates.for_door(door)) for door in doors])
-    proxy = Proxy(layout.routes(), set(front.doors), _refuser(database, doors), front.proxied)
+    pairs = [(sockets[door.port], certificates.for_door(door)) for door in doors]
+    if extra:
+        names = {name: front.doors[port].persona for name, port in layout.routes().items()}
+        pairs.append((sockets[GATEWAY_PORT], certificates.for_gateway(names)))
+    server = Server(config, pairs)
+    proxy = Proxy(layout.routes(), {door.port for door in layout.doors}, _refuser(database, doors), front.proxied)
     proxy_server = await proxy.start(sockets[layout.proxy_port])
     background = asyncio.create_task(_run_jobs(lab, database))
+    if extra:
+        extra.start()
     (directory / "lab.pid").write_text(f"{os.getpid()}\n", encoding="utf-8")
     try:
         await server.serve()

@@ -7,8 +7,9 @@ import asyncio
 import json
 import time
 import traceback
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from starlette.requests import Request
@@ -20,6 +21,9 @@ from bwlab.labdb import Fault
 from bwlab.persona import Persona
 from bwlab.web import dispatch, error_response
 
+if TYPE_CHECKING:
+    from bwlab.docker.gateway import Gateway
+
 STYLE_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "X-XSS-Protection": "1; mode=block",
@@ -30,6 +34,11 @@ LOGIN_PAGE = "<html><body>Welcome to this network, please log in</body></html>"
 # The address under which `lab up` asks whether everybody answers.
 PROBE = "lab-probe"
 PREFIXES = ("api", "identity")
+# The managed host that asks, where that can be seen: on a real engine by its address.
+CALLER: ContextVar[str | None] = ContextVar("caller", default=None)
+# Lite has all services in one container, its nginx too.
+LITE = "bitwarden"
+NGINX = ("nginx", LITE)
 PUT_OFF_SECONDS = 60.0
 
 
@@ -57,8 +66,9 @@ class Door:
         path = unquote(request.scope["raw_path"].decode("latin-1").partition("?")[0])
         if not self.persona.is_cloud:
             return await self._nginx(request, path)
-        await self._trouble(path, through_proxy=through_proxy)
-        if (made_up := self._made_up(path)) is not None:
+        asked = f"{request.method} {path}"
+        await self._trouble(asked, through_proxy=through_proxy)
+        if (made_up := self._made_up(asked)) is not None:
             return made_up
         service, shorter = self.service, path
         if service == "vault":
@@ -66,11 +76,11 @@ class Door:
             if service not in PREFIXES:
                 return _page(200, "Bitwarden Web Vault")
         response = await self._app(service, request, shorter)
-        if self._fault("truncated_body", path):
+        if self._fault("truncated_body", asked):
             raise Truncated(response)
         return response
 
-    def _fault(self, name: str, path: str) -> Fault | None:
+    def _fault(self, name: str, asked: str) -> Fault | None:
         """At a cloud every fault without a limit; at a server only one that names its persona."""
         database = self.persona.lab.db
         if database is None:
@@ -79,19 +89,19 @@ class Door:
             fault.name == name and fault.options.get("persona") == self.persona.name for fault in database.faults()
         ):
             return None
-        return database.take_fault(name, persona=self.persona.name, path=path)
+        return database.take_fault(name, persona=self.persona.name, path=asked, server=CALLER.get())
 
-    async def _trouble(self, path: str, *, through_proxy: bool) -> None:
-        if fault := self._fault("cloud_timeout", path):
+    async def _trouble(self, asked: str, *, through_proxy: bool) -> None:
+        if fault := self._fault("cloud_timeout", asked):
             await asyncio.sleep(fault.number("seconds", PUT_OFF_SECONDS))
             raise Hangup
-        if self._fault("connection_reset", path) or (not through_proxy and self._fault("cloud_unreachable", path)):
+        if self._fault("connection_reset", asked) or (not through_proxy and self._fault("cloud_unreachable", asked)):
             raise Hangup
 
-    def _made_up(self, path: str) -> Response | None:
-        if self._fault("not_json", path):
+    def _made_up(self, asked: str) -> Response | None:
+        if self._fault("not_json", asked):
             return Response(LOGIN_PAGE, media_type="text/html")
-        fault = self._fault("cloud_status", path)
+        fault = self._fault("cloud_status", asked)
         if fault is None:
             return None
         status = int(fault.number("status", 503))
@@ -112,13 +122,18 @@ class Door:
     async def _nginx(self, request: Request, path: str) -> Response:
         database = self.persona.lab.db
         rows = database.containers(self.persona.short_name) if database else []
-        answering = {row["service"] for row in rows if row["state"] == "running" and row["ready"] <= time.time()}
-        if not any(row["service"] == "nginx" and row["state"] == "running" for row in rows):
+        nginx = next((row for row in rows if _listens(row, self.port)), None)
+        if nginx is None:
             raise Hangup
-        await self._trouble(path, through_proxy=True)
+        answering = _answering(rows, nginx)
+        asked = f"{request.method} {path}"
+        await self._trouble(asked, through_proxy=True)
         if path.lower() == "/alive":
-            return Response(b"alive", media_type="text/plain")
-        if (made_up := self._made_up(path)) is not None:
+            alive = (
+                "alive" if nginx["service"] == "nginx" else time.strftime("%A, %d-%b-%Y %H:%M:%S GMT", time.gmtime())
+            )
+            return Response(alive, media_type="text/plain")
+        if (made_up := self._made_up(asked)) is not None:
             return made_up
         service, shorter = _split(path)
         if service not in PREFIXES:
@@ -126,9 +141,24 @@ class Door:
         if service not in answering:
             return _page(502, "502 Bad Gateway")
         response = await self._app(service, request, shorter if service == "api" else path)
-        if self._fault("truncated_body", path):
+        if self._fault("truncated_body", asked):
             raise Truncated(response)
         return response
+
+
+def _listens(row: dict[str, Any], port: int) -> bool:
+    """Whether this container has the port of the front door."""
+    published = [str(port) in text.split(":") for text in row.get("ports") or ()]
+    return row["service"] in NGINX and row["state"] == "running" and (any(published) or not published)
+
+
+def _answering(rows: list[dict[str, Any]], nginx: dict[str, Any]) -> set[str]:
+    """The services behind nginx: those that are ready and still have the address that it found at its start."""
+    ready = {row["service"]: row for row in rows if row["state"] == "running" and row["ready"] <= time.time()}
+    if nginx["service"] == LITE:
+        return {*PREFIXES, "web"} if LITE in ready else set()
+    known = nginx.get("upstreams") or {}
+    return {service for service, row in ready.items() if known.get(service, row["id"]) == row["id"]}
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -156,28 +186,48 @@ def _log(door: Door, request: Request, path: str, status: int) -> None:
 
 
 class Front:
-    """The ASGI application for all doors; the port that was called tells which."""
+    """The ASGI application for all doors; the port that was called tells which, at a gateway the host name."""
 
-    def __init__(self, doors: list[Door]) -> None:
+    def __init__(self, doors: list[Door], gateway: Gateway | None = None, named: dict[str, int] | None = None) -> None:
         self.doors = {door.port: door for door in doors}
+        self.gateway = gateway
+        self.named = named or {}
         self.proxied: set[int] = set()
+
+    async def _find(self, scope: Any, receive: Any, send: Any) -> Door | None:
+        """None: the gateway has answered itself."""
+        if self.gateway is None or scope["server"][1] in self.doors:
+            return self.doors[scope["server"][1]]
+        host = self.gateway.host_of(scope)
+        if host in self.named:
+            CALLER.set(self.gateway.server(scope["client"][0]))
+            return self.doors[self.named[host]]
+        try:
+            response = await self.gateway.answer(Request(scope, receive), host)
+        except Hangup:
+            abort(send)
+        else:
+            await response(scope, receive, send)
+        return None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        door = self.doors[scope["server"][1]]
+        door = await self._find(scope, receive, send)
+        if door is None:
+            return
         request = Request(scope, receive)
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
         try:
             response = await door.answer(request, through_proxy=scope["client"][1] in self.proxied)
         except Hangup:
             _log(door, request, path, 0)
-            _abort(send)
+            abort(send)
             return
         except Truncated as cut:
             _log(door, request, path, cut.response.status_code)
-            await _send_half(cut.response, send)
-            _abort(send)
+            await send_half(cut.response, send)
+            abort(send)
             return
         except Exception:
             # The lab's own mistake: seen in daemon.log, and answered as the real server answers its own.
@@ -195,12 +245,12 @@ class Front:
             response.headers[name] = value
 
 
-def _abort(send: Any) -> None:
+def abort(send: Any) -> None:
     """The server's own `send` belongs to the request's cycle, which has the connection."""
     send.__self__.transport.abort()
 
 
-async def _send_half(response: Response, send: Any) -> None:
+async def send_half(response: Response, send: Any) -> None:
     body = bytes(response.body)
     headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
     headers.append((b"content-length", str(len(body)).encode()))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -15,14 +16,37 @@ def _from_environment(server: str, name: str) -> str:
     return f"{{{{ lookup('ansible.builtin.env', 'LAB_{server.upper()}_{name}') }}}}"
 
 
-def _host(layout: Layout, server: ServerEntry, entry: dict[str, Any]) -> dict[str, Any]:
+def _local(layout: Layout, server: ServerEntry) -> dict[str, Any]:
     home = layout.directory / "hosts" / server.name
     return {
         "ansible_connection": "local",
         "ansible_python_interpreter": str(home / "bin" / "python"),
+        "bitwarden_dir": str(home / "opt" / "bitwarden"),
+    }
+
+
+def _by_ssh(layout: Layout, server: ServerEntry) -> dict[str, Any]:
+    """A machine of its own, which knows the lab's key and is known by its own."""
+    keys = layout.directory / "ssh"
+    ports = json.loads((layout.directory / "docker" / "ssh.json").read_text(encoding="utf-8"))
+    return {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": ports[server.name],
+        "ansible_user": "bitwarden",
+        "ansible_ssh_private_key_file": str(keys / "id_ed25519"),
+        "ansible_ssh_common_args": (
+            f"-o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={keys / 'known_hosts'}"
+        ),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "bitwarden_dir": "/opt/bitwarden",
+    }
+
+
+def _host(layout: Layout, server: ServerEntry, entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **(_by_ssh(layout, server) if layout.options.get("engine") == "docker" else _local(layout, server)),
         "bitwarden_region": server.region,
         "bitwarden_url": layout.url(server.name),
-        "bitwarden_dir": str(home / "opt" / "bitwarden"),
         "bitwarden_organizations": [
             {
                 "name": entry["organization"],

@@ -24,12 +24,17 @@ CREATE TABLE IF NOT EXISTS fault (n INTEGER PRIMARY KEY, name TEXT, options TEXT
 CREATE TABLE IF NOT EXISTS request (
     n INTEGER PRIMARY KEY, t REAL, persona TEXT, service TEXT, method TEXT, path TEXT, status INTEGER, actor TEXT);
 CREATE TABLE IF NOT EXISTS clock (persona TEXT PRIMARY KEY, seconds REAL);
+CREATE TABLE IF NOT EXISTS limits (n INTEGER PRIMARY KEY CHECK (n = 1), forgotten INTEGER);
+CREATE TABLE IF NOT EXISTS release (n INTEGER PRIMARY KEY CHECK (n = 1), version TEXT);
 """
+# The container whose environment the persona has: of a standard or manual deployment, and of Lite.
+API_SERVICES = ("api", "bitwarden")
 CONTAINER_COLUMNS = (
     "host", "name", "service", "project", "image", "env", "state",
     "started", "ready", "id", "restart_count", "extra",
 )  # fmt: skip
-LIMITS = ("server", "persona", "path")
+FIRST_RELEASE = "2026.7.2"
+LIMITS = ("server", "persona", "path", "command", "image")
 
 
 @dataclass
@@ -45,7 +50,7 @@ class Fault:
 
 
 def _matches(options: dict[str, str], limits: dict[str, str | None]) -> bool:
-    """A limit that the fault has must be the caller's too; a path is matched by its beginning or end."""
+    """A limit that the fault has must be the caller's too; of a path or an image a part is enough."""
     for key in LIMITS:
         wanted = options.get(key)
         if wanted is None:
@@ -53,8 +58,11 @@ def _matches(options: dict[str, str], limits: dict[str, str | None]) -> bool:
         given = limits.get(key)
         if given is None:
             return False
-        if key == "path":
+        if key in ("path", "image"):
             if wanted.lower().strip("/") not in given.lower():
+                return False
+        elif key == "command":
+            if given.split()[: len(wanted.split())] != wanted.split():
                 return False
         elif wanted != given and given.partition(":")[2] != wanted:
             return False
@@ -107,6 +115,11 @@ class LabDb:
 
     def container(self, host: str, service: str) -> dict[str, Any] | None:
         return next((row for row in self.containers(host) if row["service"] == service), None)
+
+    def api_container(self, host: str) -> dict[str, Any] | None:
+        """The one that has the api in it; of two (Lite, while one takes the other's place) the one that runs."""
+        rows = [row for row in self.containers(host) if row["service"] in API_SERVICES]
+        return max(rows, key=lambda row: row["state"] == "running", default=None)
 
     def put_container(self, host: str, row: dict[str, Any]) -> None:
         """Keys beyond the known columns are kept too and come back from containers()."""
@@ -165,18 +178,21 @@ class LabDb:
             (name, json.dumps(options), None if count is None else int(count)),
         )
 
-    def clear_faults(self, name: str | None = None) -> None:
+    def clear_faults(self, name: str | None = None, server: str | None = None) -> None:
+        """All faults, those of a name, those that are set for one server."""
         self._forget()
-        self._db.execute("DELETE FROM fault WHERE ? IS NULL OR name = ?", (name, name))
+        self._db.execute(
+            "DELETE FROM fault WHERE (?1 IS NULL OR name = ?1) "
+            "AND (?2 IS NULL OR json_extract(options, '$.server') = ?2 "
+            "OR json_extract(options, '$.persona') = 'server:' || ?2)",
+            (name, server),
+        )
 
-    def take_fault(
-        self, name: str, *, server: str | None = None, persona: str | None = None, path: str | None = None
-    ) -> Fault | None:
+    def take_fault(self, name: str, **limits: str | None) -> Fault | None:
         """The first fault of that name whose limits fit; counted down in the same step."""
         if not any(fault.name == name for fault in self.faults()):
             return None
         self._forget()
-        limits = {"server": server, "persona": persona, "path": path}
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for row in self._all("SELECT * FROM fault WHERE name = ? ORDER BY n", name):
@@ -206,3 +222,21 @@ class LabDb:
     def set_clock(self, persona: str, seconds: float) -> None:
         self._forget()
         self._db.execute("INSERT OR REPLACE INTO clock (persona, seconds) VALUES (?, ?)", (persona, seconds))
+
+    def limits_forgotten(self) -> int:
+        """How often the clouds have been told to forget whom they counted."""
+        rows = self._kept("limits", "SELECT forgotten FROM limits")
+        return int(rows[0]["forgotten"]) if rows else 0
+
+    def forget_limits(self) -> None:
+        self._forget()
+        self._db.execute("INSERT OR REPLACE INTO limits (n, forgotten) VALUES (1, ?)", (self.limits_forgotten() + 1,))
+
+    def release(self) -> str:
+        """The newest version that Bitwarden offers: scripts and images."""
+        rows = self._kept("release", "SELECT version FROM release")
+        return str(rows[0]["version"]) if rows else FIRST_RELEASE
+
+    def set_release(self, version: str) -> None:
+        self._forget()
+        self._db.execute("INSERT OR REPLACE INTO release (n, version) VALUES (1, ?)", (version,))

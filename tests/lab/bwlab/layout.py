@@ -66,6 +66,31 @@ class Layout:
     def url(self, server: str) -> str:
         return self.door(f"server:{server}", "front").url
 
+    @property
+    def deployment(self) -> str:
+        """standard, manual, lite or lite-run, for all servers."""
+        return str(self.options.get("deployment", "standard"))
+
+    def home(self, server: str) -> Path:
+        return self.directory / "hosts" / server
+
+    def env_file(self, server: str) -> Path:
+        directory = self.home(server) / "opt" / "bitwarden"
+        if self.deployment.startswith("lite"):
+            return directory / "settings.env"
+        return directory / "bwdata" / "env" / "global.override.env"
+
+    def licenses(self, server: str) -> Path:
+        """What the container knows as its folder of licenses; of Lite a part of the volume `bitwarden`."""
+        if self.deployment.startswith("lite"):
+            return self.home(server) / "volumes" / "bitwarden" / "licenses"
+        return self.home(server) / "opt" / "bitwarden" / "bwdata" / "core" / "licenses"
+
+    def logs(self, server: str) -> Path:
+        if self.deployment.startswith("lite"):
+            return self.home(server) / "volumes" / "logs"
+        return self.home(server) / "opt" / "bitwarden" / "bwdata" / "logs"
+
     def routes(self) -> dict[str, int]:
         """Host names of the clouds, for the proxy; push has no persona of its own and answers as the api does."""
         found = {}
@@ -105,13 +130,12 @@ def _cloud_settings(region: str) -> Settings:
 
 def _server_settings(layout: Layout, server: ServerEntry) -> Settings:
     url = layout.url(server.name)
-    bwdata = layout.directory / "hosts" / server.name / "opt" / "bitwarden" / "bwdata"
     parts = ("api", "identity", "notifications", "sso")
     return Settings(
         installation_id=server.installation_id,
         installation_key=server.installation_key,
-        license_dir=bwdata / "core" / "licenses",
-        log_dir=bwdata / "logs",
+        license_dir=layout.licenses(server.name),
+        log_dir=layout.logs(server.name),
         urls={"vault": url, **{name: f"{url}/{name}" for name in parts}},
         issuer="https://localhost",
     )

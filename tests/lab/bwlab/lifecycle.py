@@ -12,11 +12,16 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bwlab.door import PROBE
 
+if TYPE_CHECKING:
+    from bwlab.layout import Layout
+
+PROCESS, DOCKER = "process", "docker"
 READY_SECONDS = 60.0
 END_SECONDS = 15.0
 PACKAGE = Path(__file__).resolve().parent
@@ -55,24 +60,43 @@ def up(directory: Path, options: dict[str, Any]) -> dict[str, Any]:
             f"the lab in {directory} is running already (process {pid}); end it with: lab down --dir {directory}"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    sockets = _resume(directory, options) if (directory / "lab.json").is_file() else _make(directory, options)
-    _start(directory, sockets)
+    if not (directory / "lab.json").is_file() and engine_of(directory) == DOCKER:
+        # An attempt that was killed has left an engine behind, whose files are removed with what it had begun.
+        down(directory)
+    if options["engine"] == DOCKER:
+        from bwlab.docker import lifecycle as docker  # noqa: PLC0415 - the other engine starts faster without it
+
+        docker.up(directory, options)
+    else:
+        sockets = resume(directory, options) if (directory / "lab.json").is_file() else _make(directory, options)
+        start(directory, sockets)
     answer: dict[str, Any] = json.loads((directory / "lab.json").read_text(encoding="utf-8"))
     return answer
 
 
-def _listen(port: int = 0) -> socket.socket:
+def engine_of(directory: Path) -> str:
+    """The kind of engine that a lab has, also one that is only half made."""
+    return DOCKER if (directory / "docker").is_dir() else PROCESS
+
+
+def listen(port: int = 0, address: str = "127.0.0.1") -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
+    sock.bind((address, port))
     sock.listen(256)
     return sock
 
 
 def _make(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
-    from bwlab import inventory, tls, world  # noqa: PLC0415 - needed here only, and slow to load
+    layout, servers, sockets = begin(directory, options)
+    finish(layout, servers)
+    return sockets
+
+
+def begin(directory: Path, options: dict[str, Any]) -> tuple[Layout, list[tuple[str, str]], list[socket.socket]]:
+    """Everybody's address, and the certificates."""
+    from bwlab import tls, world  # noqa: PLC0415 - needed here only, and slow to load
     from bwlab.layout import Layout  # noqa: PLC0415 - as above
-    from bwlab.secret_values import Secrets  # noqa: PLC0415 - as above
 
     if (directory / "state").exists():
         world.remove_half_made(directory)
@@ -85,19 +109,26 @@ def _make(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
     (directory / "state").mkdir(mode=0o700)
     servers = world.server_names(options["servers"], regions)
     layout = Layout(directory, {**options, "regions": regions}, regions=regions)
-    sockets = [_listen() for _unused in range(world.count_doors(regions, len(servers)))]
+    sockets = [listen() for _unused in range(world.count_doors(regions, len(servers)))]
     world.make_doors(layout, servers, [sock.getsockname()[1] for sock in sockets])
     tls.write_certificates(directory)
-    world.World(layout, servers, one_organization=options["one_organization"]).create()
+    return layout, servers, sockets
+
+
+def finish(layout: Layout, servers: list[tuple[str, str]], **how: Callable[..., object]) -> None:
+    """The inhabitants, and what is written down about them."""
+    from bwlab import inventory, world  # noqa: PLC0415 - needed here only, and slow to load
+    from bwlab.secret_values import Secrets  # noqa: PLC0415 - as above
+
+    world.World(layout, servers, one_organization=layout.options["one_organization"]).create(**how)
     order = [name for name, _region in servers]
     layout.servers.sort(key=lambda server: order.index(server.name))
     layout.write()
-    inventory.write(layout, Secrets.read(directory))
-    (directory / "lab.json").write_text(json.dumps(layout.public(), indent=1), encoding="utf-8")
-    return sockets
+    inventory.write(layout, Secrets.read(layout.directory))
+    (layout.directory / "lab.json").write_text(json.dumps(layout.public(), indent=1), encoding="utf-8")
 
 
-def _resume(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
+def resume(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
     """The same lab again, on the same ports."""
     from bwlab.layout import Layout  # noqa: PLC0415 - needed here only
 
@@ -108,12 +139,12 @@ def _resume(directory: Path, options: dict[str, Any]) -> list[socket.socket]:
     }:
         raise LabError(f"{directory} holds a lab made with other options ({layout.options}); name another directory")
     try:
-        return [_listen(port) for port in (layout.proxy_port, *(door.port for door in layout.doors))]
+        return [listen(port) for port in (layout.proxy_port, *(door.port for door in layout.doors))]
     except OSError as error:
         raise LabError(f"a port of the lab in {directory} is taken by another program: {error}") from None
 
 
-def _start(directory: Path, sockets: list[socket.socket]) -> None:
+def start(directory: Path, sockets: list[socket.socket]) -> None:
     numbers = [sock.fileno() for sock in sockets]
     environment = {**os.environ, "BWLAB_SOCKETS": json.dumps(numbers), "PYTHONPATH": str(PACKAGE.parent)}
     with (directory / "daemon.log").open("ab") as log:
@@ -125,21 +156,21 @@ def _start(directory: Path, sockets: list[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
     deadline = time.monotonic() + READY_SECONDS
-    while not _answers(directory):
+    while not answers(directory, servers=engine_of(directory) == PROCESS):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             raise LabError(f"the lab's process did not start; see {directory / 'daemon.log'}")
         time.sleep(0.05)
 
 
-def _answers(directory: Path) -> bool:
+def answers(directory: Path, *, clouds: bool = True, servers: bool = True) -> bool:
     """Every cloud and every server's api answers."""
     if running_pid(directory) is None:
         return False
     layout = json.loads((directory / "lab.json").read_text(encoding="utf-8"))
     context = ssl.create_default_context(cafile=directory / "ca.pem")
-    paths = [(cloud["api"], "/config") for cloud in layout["clouds"].values()]
-    paths += [(server["url"], "/api/config") for server in layout["servers"].values()]
+    paths = [(cloud["api"], "/config") for cloud in layout["clouds"].values() if clouds]
+    paths += [(server["url"], "/api/config") for server in layout["servers"].values() if servers]
     return all(_get(url, path, context) for url, path in paths)
 
 
@@ -157,6 +188,14 @@ def _get(url: str, path: str, context: ssl.SSLContext) -> bool:
 
 
 def down(directory: Path) -> None:
+    if engine_of(directory) == DOCKER:
+        from bwlab.docker import lifecycle as docker  # noqa: PLC0415 - the other engine ends faster without it
+
+        docker.down(directory)
+    end_daemon(directory)
+
+
+def end_daemon(directory: Path) -> None:
     pid = running_pid(directory)
     if pid is None:
         return

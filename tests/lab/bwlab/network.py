@@ -71,14 +71,14 @@ def _unresolved(uri: str) -> NetworkError:
     )
 
 
-def _reset() -> NetworkError:
+def reset() -> NetworkError:
     return NetworkError(
         f"{HTTP_EXCEPTION}An error occurred while sending the request.",
         "---> System.Net.Http.HttpIOException: The response ended prematurely. (ResponseEnded)",
     )
 
 
-def _timed_out() -> NetworkError:
+def timed_out() -> NetworkError:
     cancelled = "System.Threading.Tasks.TaskCanceledException: The"
     return NetworkError(
         f"{cancelled} request was canceled due to the configured HttpClient.Timeout of 100 seconds elapsing.",
@@ -89,7 +89,7 @@ def _timed_out() -> NetworkError:
     )
 
 
-def _bad_certificate(why: str) -> NetworkError:
+def bad_certificate(why: str) -> NetworkError:
     return NetworkError(
         f"{HTTP_EXCEPTION}The SSL connection could not be established, see inner exception.",
         f"---> System.Security.Authentication.AuthenticationException: The remote certificate is invalid {why}",
@@ -109,14 +109,14 @@ async def _before_sending(persona: Persona, uri: str, path: str) -> Answer | Non
     """The faults that keep the request from the cloud; an answer is one that something else gave."""
     for name, why in TLS_FAULTS.items():
         if urlsplit(uri).scheme == "https" and persona.fault(name, path):
-            raise _bad_certificate(why)
+            raise bad_certificate(why)
     if fault := persona.fault("cloud_unreachable", path):
         raise _unresolved(uri) if fault.options.get("how") == "dns" else _refused(uri)
     if persona.fault("connection_reset", path):
-        raise _reset()
+        raise reset()
     if fault := persona.fault("cloud_timeout", path):
         await asyncio.sleep(min(fault.number("seconds", 0.0), LONGEST_WAIT))
-        raise _timed_out()
+        raise timed_out()
     if fault := persona.fault("cloud_status", path):
         return _made_up(int(fault.number("status", 503)))
     if persona.fault("not_json", path):
@@ -130,13 +130,21 @@ def _tap(persona: Persona, method: str, path: str) -> Answer | None:
     if tap is None:
         return None
     if isinstance(tap, str):
-        raise _reset() if "closed" in tap else _timed_out()
+        raise reset() if "closed" in tap else timed_out()
     body = tap.get("body")
     text = body if isinstance(body, str) else json.dumps(body)
     return Answer(tap["status"], text, {str(key).lower(): value for key, value in tap.get("headers", {}).items()})
 
 
+def _without_type(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "Content-Type"}
+
+
 async def _ask(persona: Persona, method: str, uri: str, headers: dict[str, str], body: bytes) -> Answer:
+    if persona.lab.transport is not None:
+        if method == "GET" and persona.fault("proxy_drops_get_bodies", urlsplit(uri).path):
+            body, headers = b"", _without_type(headers)
+        return await persona.lab.transport(persona, method, uri, headers, body)
     found = persona.lab.cloud_at(uri)
     if found is None:
         raise _refused(uri) if IP_ADDRESS.search(urlsplit(uri).hostname or "") else _unresolved(uri)
@@ -146,8 +154,7 @@ async def _ask(persona: Persona, method: str, uri: str, headers: dict[str, str],
         service, _unused, rest = path.strip("/").partition("/")
         path = f"/{rest}"
     if method == "GET" and persona.fault("proxy_drops_get_bodies", path):
-        body = b""
-        headers = {name: value for name, value in headers.items() if name != "Content-Type"}
+        body, headers = b"", _without_type(headers)
     response = await call_in_process(cloud, service, method, path, headers=headers, body=body, client=persona.name)
     data = bytes(response.body)
     if persona.fault("truncated_body", path):

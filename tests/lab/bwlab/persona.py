@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bwlab import times
 from bwlab.keys import SigningKey
-from bwlab.labdb import Fault, LabDb
+from bwlab.labdb import FIRST_RELEASE, Fault, LabDb
 from bwlab.ratelimit import Limiter
 from bwlab.store import Store
 
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from bwlab.licenses import LicenseSigner
+    from bwlab.network import Answer
 
-VERSION = "2026.7.2"
+VERSION = FIRST_RELEASE
 GIT_HASH = "ffc280d2"
+
+
+# Sends method, address, headers and body for a persona.
+Transport = Callable[["Persona", str, str, dict[str, str], bytes], Awaitable["Answer"]]
 
 
 @dataclass
@@ -77,6 +83,8 @@ class Lab:
         self.delays = 0
         self.forced: list[Fault] = []
         self.taps: list[dict[str, Any]] = []
+        # A server in a container of its own asks the clouds over the network.
+        self.transport: Transport | None = None
 
     async def wait(self) -> None:
         self.delays += 1
@@ -116,7 +124,10 @@ class Persona:
         self.clock_offset = 0.0
         self.fixed_now: datetime | None = None
         self.limiter = Limiter()
+        self._limits_forgotten = 0
         self.vault = ""
+        # Whether the Api has Identity's signing keys; None where both are one program.
+        self.identity_known: bool | None = None
         self._signing: SigningKey | None = None
         lab.personas[name] = self
 
@@ -142,8 +153,25 @@ class Persona:
         """A server's follow the environment of its running api container; a container not running keeps the base."""
         if self.is_cloud or self.lab.db is None:
             return self.base
-        container = self.lab.db.container(self.short_name, "api")
+        container = self.lab.db.api_container(self.short_name)
         return settings_from_env(container["env"], self.base) if container else self.base
+
+    def version(self) -> str:
+        """The tag of the running api container's image, which a real container knows by itself."""
+        if given := os.environ.get("BWLAB_VERSION"):
+            return given
+        database = self.lab.db
+        container = None if self.is_cloud or database is None else database.api_container(self.short_name)
+        tag = container["image"].rpartition(":")[2] if container else ""
+        return tag if tag[:1].isdigit() else VERSION
+
+    def limits(self) -> Limiter:
+        """The counts of this cloud, which go on from nothing after `lab forget`, as after a restart."""
+        forgotten = self.lab.db.limits_forgotten() if self.lab.db is not None else 0
+        if forgotten != self._limits_forgotten:
+            self._limits_forgotten = forgotten
+            self.limiter.forget()
+        return self.limiter
 
     def fault(self, name: str, path: str | None = None, *, count: bool = True) -> Fault | None:
         """The fault of that name if it holds for this persona now (`server=us1` or `persona=cloud:US` limit it)."""
@@ -169,15 +197,18 @@ class Persona:
         row = {"To": to, "Subject": subject, "Text": text, "CreationDate": times.column(self.now())}
         self.store.insert("LabMail", row)
 
+    def log_folder(self) -> Path | None:
+        directory = self.settings().log_dir
+        return None if directory is None else directory / "api" / "Api"
+
     def log(self, category: str, level: str, *lines: str) -> None:
         """One entry of the Api's log file, with the real line form, in the directory that the host has for it."""
-        directory = self.settings().log_dir
+        folder = self.log_folder()
         moment = self.now()
         entry = {"Category": category, "Level": level, "Text": "\n".join(lines)}
         self.store.insert("LabLog", {**entry, "CreationDate": times.column(moment)})
-        if directory is None:
+        if folder is None:
             return
-        folder = directory / "api" / "Api"
         folder.mkdir(parents=True, exist_ok=True)
         stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0+00:00"
         with (folder / f"{moment:%Y%m%d}.txt").open("a", encoding="utf-8") as file:

@@ -100,6 +100,14 @@ def _of_environment(pairs: list[tuple[str, str]]) -> set[str]:
     return found
 
 
+def _containers(directory: Path, database: LabDb, host: str) -> list[Row]:
+    if not (directory / "docker").is_dir():
+        return database.containers(host)
+    from bwlab.docker import state  # noqa: PLC0415 - the other engine has no need of it
+
+    return state.containers(directory, database, host)
+
+
 def all_values(directory: Path) -> list[str]:
     """Every secret value that is somewhere in the lab now."""
     found = {value for entry in Secrets.read(directory).environment().values() for value in [entry]}
@@ -107,12 +115,13 @@ def all_values(directory: Path) -> list[str]:
         found |= _of_tables(path)
     database = LabDb(directory / "lab.sqlite")
     for host in (directory / "hosts").glob("*"):
-        for file in (host / "opt" / "bitwarden" / "bwdata" / "env").glob("*.env*"):
+        home = host / "opt" / "bitwarden"
+        for file in (*(home / "bwdata" / "env").glob("*.env*"), *home.glob("settings.env")):
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
             found |= _of_environment(
                 [(key.strip(), value) for key, _unused, value in (line.partition("=") for line in lines)]
             )
-        for container in database.containers(host.name):
+        for container in _containers(directory, database, host.name):
             found |= _of_environment(list(container["env"].items()))
     database.close()
     return sorted(value for value in found if len(value) >= MIN_LENGTH)

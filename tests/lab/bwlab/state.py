@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bwlab import times
-from bwlab.labdb import LabDb
+from bwlab.labdb import API_SERVICES, LabDb
 from bwlab.layout import Layout, ServerEntry
 from bwlab.store import Row, Store
 
@@ -31,9 +31,9 @@ def _stack(rows: list[Row]) -> str:
     if not rows:
         return "down"
     ready = [row["state"] == "running" and row["ready"] <= time.time() for row in rows]
-    if all(ready) and any(row["service"] == "api" for row in rows):
+    if all(ready) and any(row["service"] in API_SERVICES for row in rows):
         return "up"
-    return "partial" if any(row["state"] != "exited" for row in rows) else "down"
+    return "partial" if any(row["state"] in ("running", "restarting") for row in rows) else "down"
 
 
 def _sponsorships(store: Store, organization: Row) -> list[dict[str, Any]]:
@@ -67,8 +67,8 @@ def _connection(store: Store, cloud: Store, organization: Row) -> dict[str, Any]
     }
 
 
-def _cloud_id(bwdata: Path, organization: Row) -> str | None:
-    file = bwdata / "core" / "licenses" / "organization" / f"{organization['Id'].lower()}.json"
+def _cloud_id(licenses: Path, organization: Row) -> str | None:
+    file = licenses / "organization" / f"{organization['Id'].lower()}.json"
     try:
         found: str | None = json.loads(file.read_text(encoding="utf-8")).get("Id")
     except (OSError, ValueError):
@@ -76,17 +76,26 @@ def _cloud_id(bwdata: Path, organization: Row) -> str | None:
     return found
 
 
+def _engine(layout: Layout, database: LabDb, server: str) -> tuple[list[Row], dict[str, Any]]:
+    """Containers, restarts and down time."""
+    if layout.options.get("engine") != "docker":
+        return database.containers(server), database.counters(server)
+    from bwlab.docker import state as docker  # noqa: PLC0415 - the other engine has no need of it
+
+    return docker.containers(layout.directory, database, server), docker.counters(database, server)
+
+
 def _server(layout: Layout, database: LabDb, server: ServerEntry, cloud: Store) -> dict[str, Any]:
-    bwdata = layout.directory / "hosts" / server.name / "opt" / "bitwarden" / "bwdata"
-    env_file = bwdata / "env" / "global.override.env"
-    rows = database.containers(server.name)
-    api: dict[str, Any] = next((row for row in rows if row["service"] == "api"), {"env": {}})
+    env_file = layout.env_file(server.name)
+    rows, counters = _engine(layout, database, server.name)
+    candidates = [row for row in rows if row["service"] in API_SERVICES]
+    api: dict[str, Any] = max(candidates, key=lambda row: row["state"] == "running", default={"env": {}})
     store = Store(layout.directory / "state" / f"server-{server.name}.sqlite")
     organizations = [
         {
             "id": row["Id"].lower(),
             "name": html.unescape(row["Name"]),
-            "cloud_id": _cloud_id(bwdata, row),
+            "cloud_id": _cloud_id(layout.licenses(server.name), row),
             "enabled": bool(row["Enabled"]),
             "license_expires": times.iso(row.get("ExpirationDate")),
             "connection": _connection(store, cloud, row),
@@ -98,7 +107,7 @@ def _server(layout: Layout, database: LabDb, server: ServerEntry, cloud: Store) 
     return {
         "region": server.region,
         "stack": _stack(rows),
-        **database.counters(server.name),
+        **counters,
         "env_file": hashlib.sha256(env_file.read_bytes()).hexdigest() if env_file.is_file() else None,
         "container_env": {key: value for key, value in api["env"].items() if CLOUD_KEYS.match(key)},
         "organizations": organizations,

@@ -16,6 +16,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DOMAINS = ("bitwarden.com", "bitwarden.eu", "bitwarden-gov.com")
 SERVICES = ("vault", "api", "identity", "push")
+# Where Bitwarden's scripts and images come from, on a real engine.
+ORIGINS = ("ghcr.io", "pkg-containers.githubusercontent.com", "func.bitwarden.com", "selfhost.bitwarden.com")
+# An empty list: who reads the extension without asking a log sees no more than that it is there.
+TIMESTAMPS, NO_TIMESTAMPS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x02\x00\x00"
 GOOD, UNKNOWN_CA, WRONG_HOST, EXPIRED = "good", "tls_unknown_ca", "tls_wrong_host", "tls_expired"
 
 
@@ -46,8 +50,11 @@ class Authority:
         builder = builder.add_extension(identifier, critical=False)
         return cls(key, builder.sign(key, hashes.SHA256()))
 
-    def issue(self, names: list[str], *, days: int = 825) -> bytes:
-        """Key, certificate and authority in one PEM text; negative days: it has run out."""
+    def issue(self, names: list[str], *, days: int = 825, starts: int | None = None, logged: bool = True) -> bytes:
+        """Key, certificate and authority in one PEM text; negative days: it has run out.
+
+        Certificates of public authorities say that they are in public logs. Those of a company's own are in none.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives: list[x509.GeneralName] = []
@@ -56,7 +63,9 @@ class Authority:
                 alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
             except ValueError:
                 alternatives.append(x509.DNSName(name))
-        builder = _builder(subject, self.certificate.subject, key.public_key(), days)
+        builder = _builder(subject, self.certificate.subject, key.public_key(), days, starts)
+        if logged:
+            builder = builder.add_extension(x509.UnrecognizedExtension(TIMESTAMPS, NO_TIMESTAMPS), critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
@@ -70,10 +79,10 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, days: int, starts: int | None = None
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
-    start = now - timedelta(days=2 if days > 0 else 30)
+    start = now + timedelta(days=starts if starts is not None else -2 if days > 0 else -30)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key)
     builder = builder.serial_number(x509.random_serial_number())
     return builder.not_valid_before(start).not_valid_after(now + timedelta(days=days))
@@ -82,6 +91,7 @@ def _builder(
 def write_certificates(directory: Path) -> None:
     """DIR/ca.pem, and DIR/tls/ with one PEM file for good times and one for each fault."""
     names = ["localhost", "127.0.0.1", *(f"{service}.{domain}" for domain in DOMAINS for service in SERVICES)]
+    names += ORIGINS
     authority, stranger = Authority.create("Bitwarden lab CA"), Authority.create("Nobody's CA")
     folder = directory / "tls"
     folder.mkdir(parents=True, exist_ok=True)

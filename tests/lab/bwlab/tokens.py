@@ -47,6 +47,8 @@ def _us_date(moment: datetime) -> str:
 
 def _identity_behind_proxy(persona: Persona) -> bool:
     """A proxy for all that is not told to leave `identity` out: the Api then cannot fetch the signing keys."""
+    if persona.identity_known is not None:
+        return not persona.identity_known
     env = persona.settings().env
     proxied = env.get("http_proxy") or env.get("all_proxy")
     return bool(proxied) and "identity" not in env.get("no_proxy", "") and not persona.is_cloud

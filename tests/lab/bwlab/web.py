@@ -277,7 +277,7 @@ async def dispatch(persona: Persona, service: str, request: Request) -> Response
     path = app_path(persona, service, request.scope.get("raw_path", request.url.path.encode()).decode().split("?")[0])
     headers: dict[str, str] = {}
     if persona.is_cloud:
-        verdict = persona.limiter.check(service, request.method, path, client_address(request), persona.now())
+        verdict = persona.limits().check(service, request.method, path, client_address(request), persona.now())
         if verdict.retry_after is not None:
             return _too_many(verdict.period, verdict.retry_after)
         headers = verdict.headers

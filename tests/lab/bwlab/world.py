@@ -10,6 +10,7 @@ import itertools
 import secrets
 import shutil
 import string
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -169,7 +170,7 @@ class World:
     def _organization_of(self, server: str, region: str) -> str:
         return region if self.one_organization else server
 
-    def create(self) -> None:
+    def create(self, install: Callable[..., object] = install_host) -> None:
         """Password hashing takes the most of it and lets other threads work meanwhile."""
         wanted = self._owners()
         with ThreadPoolExecutor(4) as pool:
@@ -183,13 +184,14 @@ class World:
             cloud.store.commit()
             cloud.close()
         for server in self.layout.servers:
-            install_host(
+            install(
                 self.layout.directory,
                 server.name,
                 url=self.layout.url(server.name),
                 region_name=server.region,
                 installation_id=server.installation_id,
                 installation_key=server.installation_key,
+                deployment=self.layout.deployment,
             )
             self._write_license(server)
         self.secrets.write(self.layout.directory)
@@ -232,8 +234,7 @@ class World:
         row = own.rows("Organization")[0]
         cloud_row = cloud.one("Organization", LicenseKey=row["LicenseKey"]) or {}
         license_ = make_license(cloud_row, server.installation_id, self.now, self.signer)
-        licenses = directory / "hosts" / server.name / "opt" / "bitwarden" / "bwdata" / "core" / "licenses"
-        folder = licenses / "organization"
+        folder = self.layout.licenses(server.name) / "organization"
         folder.mkdir(parents=True, exist_ok=True)
         write_license_file(folder / f"{row['Id'].lower()}.json", license_)
         cloud.close()
@@ -263,7 +264,8 @@ def check_regions(names: list[str]) -> list[str]:
 
 def remove_half_made(directory: Path) -> None:
     """What an `up` that failed had begun."""
-    for name in ("state", "hosts", "tls"):
+    for name in ("state", "hosts", "tls", "shared", "ssh", "docker"):
         shutil.rmtree(directory / name, ignore_errors=True)
-    for name in ("lab.sqlite", "lab.sqlite-wal", "lab.sqlite-shm", "ca.pem", "lab.json", "inventory.yml"):
+    for name in ("lab.sqlite", "lab.sqlite-wal", "lab.sqlite-shm", "ca.pem", "lab.json", "inventory.yml",
+                 "secrets.json"):  # fmt: skip
         (directory / name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from bwlab import times
 from bwlab.binding import Model, String
 from bwlab.errors import NotFound
-from bwlab.persona import GIT_HASH, VERSION
+from bwlab.persona import GIT_HASH
 from bwlab.store import Row
 from bwlab.web import Call, empty, json, route
 
@@ -26,7 +26,7 @@ async def config(call: Call) -> Response:
     settings = call.persona.settings()
     return json(
         {
-            "version": VERSION,
+            "version": call.persona.version(),
             "gitHash": GIT_HASH,
             "server": None,
             "environment": {
@@ -53,8 +53,8 @@ async def alive(call: Call) -> Response:
 
 @route("GET", "/version", service="identity")
 @route("GET", "/version")
-async def version(_call: Call) -> Response:
-    return json(VERSION)
+async def version(call: Call) -> Response:
+    return json(call.persona.version())
 
 
 @route("GET", "/healthz", service="identity")

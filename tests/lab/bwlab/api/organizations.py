@@ -58,6 +58,28 @@ async def get_subscription(call: Call) -> Response:
     return json(subscription_response(call.persona, row, dates))
 
 
+@route("GET", "/organizations/{id}/users", policy="Application", guid={"id": "param"})
+async def members(call: Call) -> Response:
+    """Read off the server's source, not recorded: what a member may do and uses is left out."""
+    if not call.can_manage_users(call.params["id"]):
+        raise NotFound
+    found = []
+    for row in call.store.rows("OrganizationUser", OrganizationId=call.params["id"]):
+        user = call.store.one("User", Id=row["UserId"]) if row["UserId"] else None
+        found.append(
+            {
+                "id": row["Id"].lower(),
+                "userId": user["Id"].lower() if user else None,
+                "type": row["Type"],
+                "status": row["Status"],
+                "name": user["Name"] if user else None,
+                "email": user["Email"] if user else row["Email"],
+                "object": "organizationUserUserDetails",
+            }
+        )
+    return json({"data": found, "continuationToken": None, "object": "list"})
+
+
 @route("GET", "/organizations/{id}/keys", policy="Application", guid={"id": "text"})
 @route("GET", "/organizations/{id}/public-key", policy="Application", guid={"id": "text"})
 async def public_key(call: Call) -> Response:

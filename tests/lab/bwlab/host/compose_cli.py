@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bwlab.host import options, views
+from bwlab.host import options, registry, starting, trouble, views
 from bwlab.host.compose_options import FLAGS, GLOBAL_FLAGS, GLOBAL_VALUES, VALUES
 from bwlab.host.engine import Engine, EngineError, Row, say
 from bwlab.host.inside import run_inside
@@ -18,6 +18,11 @@ from bwlab.host.options import Options
 from bwlab.host.project import Project, Service, document, find_files
 
 VERSION = "2.40.3"
+FRONT = "bitwarden-nginx"
+PORT_TAKEN = (
+    "Error response from daemon: failed to set up container networking: driver failed programming external "
+    "connectivity on endpoint {}: Bind for 0.0.0.0:443 failed: port is already allocated"
+)
 
 
 class Compose:
@@ -90,9 +95,11 @@ class Compose:
         return 0
 
     def ps(self, chosen: Options) -> int:
+        if not chosen.given and self.engine.fault("stop_does_nothing"):
+            raise EngineError(trouble.BROKEN)
         rows = self.rows(self.project(), chosen.rest)
         if not chosen.has("-a", "--all"):
-            rows = [row for row in rows if row["state"] != "exited"]
+            rows = [row for row in rows if self.engine.lives(row)]
         if status := chosen.all("--status"):
             rows = [row for row in rows if row["state"] in status]
         if chosen.has("-q", "--quiet"):
@@ -127,16 +134,13 @@ class Compose:
 
     def logs(self, chosen: Options) -> int:
         for row in self.rows(self.project(), chosen.rest):
-            if row["state"] == "restarting":
-                print(
-                    f"{row['name']}  | Unhandled exception. System.InvalidOperationException: Failed to convert "
-                    "configuration value at 'globalSettings:enableCloudCommunication' to type 'System.Boolean'."
-                )
+            if row.get("crash"):
+                print(f"{row['name']}  | Unhandled exception. {row['crash']}")
         return 0
 
     def exec(self, chosen: Options) -> int:
         service, *command = chosen.rest or [""]
-        rows = [row for row in self.rows(self.project(), [service]) if row["state"] != "exited"]
+        rows = [row for row in self.rows(self.project(), [service]) if self.engine.lives(row)]
         if not rows:
             raise EngineError(f'service "{service}" is not running')
         return run_inside(self.engine, rows[0], command)
@@ -145,7 +149,9 @@ class Compose:
 
     def pull(self, chosen: Options) -> int:
         services = self.project().select(chosen.rest)
-        for image in dict.fromkeys(service.image for service in services):
+        images = list(dict.fromkeys(service.image for service in services))
+        registry.wait(self.engine, images)
+        for image in images:
             try:
                 self.engine.pull(image)
             except EngineError as error:
@@ -155,32 +161,45 @@ class Compose:
 
     def up(self, chosen: Options) -> int:
         project = self.project(resolve=True)
-        if self.engine.fault("compose_up_fails"):
-            raise EngineError(
-                "Error response from daemon: failed to set up container networking: driver failed programming external "
-                "connectivity on endpoint bitwarden-nginx: Bind for 0.0.0.0:443 failed: port is already allocated"
-            )
         services = project.select(chosen.rest)
         for service in services:
             self._need(service)
         existing = {row["service"]: row for row in self.rows(project)}
+        self._refuse_start(project, existing)
         fresh = [s for s in services if chosen.has("--force-recreate") or not self._same(s, existing.get(s.name))]
         if any(service.name in existing for service in fresh):
             self.engine.stopped()
-        for service in fresh:
+        # nginx comes last: it waits for the others.
+        for service in sorted(fresh, key=lambda service: service.name == "nginx"):
             self._create(project, service, existing.get(service.name))
         if fresh:
             self.engine.started()
         return self._wait(project) if chosen.has("--wait") else 0
 
+    def _refuse_start(self, project: Project, existing: dict[str, Row]) -> None:
+        """What keeps every container from being made."""
+        if self.engine.fault("compose_up_fails"):
+            raise EngineError(PORT_TAKEN.format(FRONT))
+        if not existing and self.engine.fault("network_pool_exhausted"):
+            raise EngineError(
+                f"failed to create network {project.name}_default: Error response from daemon: "
+                "all predefined address pools have been fully subscribed"
+            )
+        if self.engine.full_disk("docker"):
+            raise EngineError(
+                "Error response from daemon: mkdir /var/lib/docker/overlay2/51f2: no space left on device"
+            )
+
     def _need(self, service: Service) -> None:
+        if service.image not in self.engine.images():
+            registry.wait(self.engine, [service.image])
         try:
             self.engine.need(service.image)
         except EngineError as error:
             raise EngineError(f"Error response from daemon: {error}") from None
 
     def _same(self, service: Service, row: Row | None) -> bool:
-        if row is None or row["state"] == "exited" or row["image"] != service.image:
+        if row is None or not self.engine.lives(row) or row["image"] != service.image:
             return False
         wanted = self.engine.row("x", service.image, service.environment)["env"]
         return bool(row["env"] == wanted and (row.get("labels") or {}) == service.labels)
@@ -199,6 +218,12 @@ class Compose:
         row = self.engine.row(
             name, service.image, service.environment, service=service.name, project=project.name, **more
         )
+        row["ports"] = [str(port) for port in service.raw.get("ports") or ()]
+        row["networks"] = service.raw.get("networks") or ["default"]
+        if taken := starting.port_conflict(self.engine, row):
+            # The containers before it run, this one was made and is not started.
+            self.engine.db.put_container(self.engine.host, {**row, "state": "created"})
+            raise EngineError(f"Error response from daemon: {taken}")
         self.engine.start(row)
         say(f" Container {name}  Started ")
 
@@ -215,19 +240,29 @@ class Compose:
     def down(self, chosen: Options) -> int:
         project = self.project()
         rows = self.rows(project)
-        running = any(row["state"] != "exited" for row in rows)
-        self.engine.remove(rows)
+        running = any(self.engine.lives(row) for row in rows)
+        stuck = [row for row in rows if self.engine.lives(row) and self._cannot_stop(row)]
+        self.engine.remove(row for row in rows if row not in stuck)
         if running:
             self.engine.stopped()
+        if stuck:
+            raise EngineError(
+                f"Error response from daemon: cannot stop container: {stuck[0]['id']}: tried to kill container, "
+                "but did not receive an exit event"
+            )
         for row in rows:
             say(f" Container {row['name']}  Removed ")
         for network in ("default", "public") if rows else ():
             say(f" Network {project.name}_{network}  Removed ")
         return 0
 
+    def _cannot_stop(self, row: Row) -> bool:
+        services = [f.options.get("service", "nginx") for f in self.engine.db.faults() if f.name == "stop_fails"]
+        return row["service"] in services and self.engine.fault("stop_fails") is not None
+
     def stop(self, chosen: Options) -> int:
         rows = self.rows(self.project(), chosen.rest)
-        if any(row["state"] != "exited" for row in rows):
+        if any(self.engine.lives(row) for row in rows):
             self.engine.stopped()
         for row in rows:
             row["state"] = "exited"
@@ -235,7 +270,7 @@ class Compose:
         return 0
 
     def start(self, chosen: Options) -> int:
-        rows = [row for row in self.rows(self.project(), chosen.rest) if row["state"] == "exited"]
+        rows = [row for row in self.rows(self.project(), chosen.rest) if not self.engine.lives(row)]
         for row in rows:
             self.engine.start(row)
         if rows:

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bwlab.host import options
-from bwlab.host.dotenv import parse_plain
+from bwlab.host import detached, options
 from bwlab.host.engine import REGISTRY, Engine, EngineError, say
 from bwlab.host.lazy import lazy
 
@@ -28,40 +27,40 @@ NOBODY = 65534
 FOLDERS = ("ca-certificates", "docker", "env", "identity", "letsencrypt", "nginx", "ssl")
 # The program is process 1 of its container, where the same abort gives another status.
 ABORTED = {134: 139}
-VALUES = (
-    "--name",
-    "-v",
-    "--volume",
-    "--env-file",
-    "-e",
-    "--env",
-    "--network",
-    "--net",
-    "-p",
-    "--publish",
-    "--entrypoint",
-)
-FLAGS = ("-i", "--interactive", "-t", "--tty", "--rm", "-d", "--detach", "-it")
+
+
+def _parse(arguments: list[str], word: str) -> options.Options:
+    chosen = options.parse(arguments, detached.VALUES, flags=detached.FLAGS, mixed=False)
+    if not chosen.rest:
+        raise EngineError(f"docker: 'docker {word}' requires at least 1 argument")
+    return chosen
+
+
+def create_container(engine: Engine, arguments: list[str]) -> int:
+    return detached.create(engine, _parse(arguments, "create"), start=False)
 
 
 def run_container(engine: Engine, arguments: list[str]) -> int:
-    chosen = options.parse(arguments, VALUES, flags=FLAGS, mixed=False)
-    if not chosen.rest:
-        raise EngineError("docker: 'docker run' requires at least 1 argument")
+    chosen = _parse(arguments, "run")
+    if chosen.has("-d", "--detach"):
+        return detached.create(engine, chosen, start=True)
     image, *command = chosen.rest
     if chosen.has("-t", "--tty", "-it") and not sys.stdin.isatty():
         raise EngineError("the input device is not a TTY")
-    env = _environment(chosen)
+    env = detached.environment(chosen)
     name = chosen.last("--name") or f"lab_{os.getpid()}"
-    _refuse_second(engine, name)
-    try:
-        engine.need(image)
-    except EngineError as error:
-        raise EngineError(f"docker: Error response from daemon: {error}", 125) from None
+    detached.refuse_second(engine, name)
+    detached.need(engine, image)
     row = engine.row(name, image, env, pid=os.getpid())
     engine.db.put_container(engine.host, row)
     try:
         if image.startswith(f"{REGISTRY}setup:"):
+            if "-printenv" in command and engine.fault("script_fails_after_up"):
+                raise EngineError(
+                    "docker: Error response from daemon: failed to create task for container: failed to create shim "
+                    "task: OCI runtime create failed: runc create failed: unable to start container process",
+                    125,
+                )
             return _run_setup(engine, _mount(engine, chosen), env, command)
         if "certbot" in image:
             print("Saving debug log to /var/log/letsencrypt/letsencrypt.log")
@@ -69,33 +68,6 @@ def run_container(engine: Engine, arguments: list[str]) -> int:
         raise EngineError(f"docker: Error response from daemon: the lab has nothing that could run in {image}", 125)
     finally:
         engine.remove([row])
-
-
-def _environment(chosen: options.Options) -> dict[str, str]:
-    env: dict[str, str] = {}
-    for path in chosen.all("--env-file"):
-        try:
-            env.update(parse_plain(Path(path).read_text()))
-        except OSError as error:
-            raise EngineError(f"docker: open {path}: {str(error.strerror).lower()}", 125) from None
-    for pair in chosen.all("-e", "--env"):
-        key, equals, value = pair.partition("=")
-        if equals or key in os.environ:
-            env[key] = value if equals else os.environ[key]
-    return env
-
-
-def _refuse_second(engine: Engine, name: str) -> None:
-    rows = [row for row in engine.containers() if row["name"] == name]
-    if not rows:
-        return
-    if name == "setup":
-        engine.fault("concurrent_update")
-    raise EngineError(
-        f'docker: Error response from daemon: Conflict. The container name "/{name}" is already in use by container '
-        f'"{rows[0]["id"]}". You have to remove (or rename) that container to be able to reuse that name.',
-        125,
-    )
 
 
 def _mount(engine: Engine, chosen: options.Options) -> Path:

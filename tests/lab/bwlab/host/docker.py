@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from bwlab.host import ambush
+from bwlab.host import trouble
 from bwlab.host.docker_cli import Docker
 from bwlab.host.engine import Engine, EngineError, say
 from bwlab.host.go_template import TemplateError
@@ -14,8 +14,8 @@ from bwlab.host.go_template import TemplateError
 
 def main(arguments: list[str]) -> int:
     engine = Engine(Path(os.environ["BWLAB_DIR"]), os.environ["BWLAB_HOST"])
-    ambush.spring(engine)
     try:
+        trouble.meet(engine, arguments)
         code = Docker(engine).run(arguments)
         sys.stdout.flush()
         return code

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bwlab.host import go_template, options, views
+from bwlab.host import go_template, options, registry, views
 from bwlab.host.compose_cli import Compose
+from bwlab.host.container_cli import Containers
 from bwlab.host.engine import Engine, EngineError, Row, image_labels, say
 from bwlab.host.inside import run_inside
 from bwlab.host.lazy import lazy
@@ -20,6 +21,9 @@ else:
 
 VERSION = "28.5.2"
 BUILD = "ecc6942"
+OF_CONTAINERS = (
+    "inspect", "exec", "create", "run", "rm", "restart", "stop", "kill", "start", "rename", "logs",
+)  # fmt: skip
 
 
 class Docker:
@@ -27,6 +31,7 @@ class Docker:
         self.engine = engine
 
     def run(self, arguments: list[str]) -> int:
+        containers = Containers(self.engine)
         commands: dict[str, Callable[[list[str]], int]] = {
             "compose": lambda rest: Compose(self.engine, rest).run(),
             "inspect": self.inspect,
@@ -37,12 +42,15 @@ class Docker:
             "image": self.image,
             "container": self.container,
             "run": lambda rest: container_run.run_container(self.engine, rest),
-            "rm": self.rm,
+            "create": lambda rest: container_run.create_container(self.engine, rest),
+            "rm": containers.rm,
             "rmi": self.remove_images,
-            "restart": self.restart,
-            "stop": self.stop,
-            "kill": self.stop,
-            "start": self.start,
+            "restart": containers.restart,
+            "stop": containers.stop,
+            "kill": containers.stop,
+            "start": containers.start,
+            "rename": containers.rename,
+            "logs": containers.logs,
             "info": self.info,
             "version": self.version,
             "volume": self.nothing,
@@ -61,7 +69,9 @@ class Docker:
         return commands[arguments[0]](arguments[1:])
 
     def info(self, arguments: list[str]) -> int:
-        return self._shown({"ServerVersion": VERSION, "Name": self.engine.host, "Driver": "overlay2"}, arguments)
+        root = self.engine.home / "var" / "lib" / "docker"
+        data = {"ServerVersion": VERSION, "Name": self.engine.host, "Driver": "overlay2", "DockerRootDir": str(root)}
+        return self._shown(data, arguments)
 
     def version(self, arguments: list[str]) -> int:
         return self._shown({"Client": {"Version": VERSION}, "Server": {"Version": VERSION}}, arguments)
@@ -93,7 +103,7 @@ class Docker:
     def container(self, arguments: list[str]) -> int:
         if arguments[:1] == ["ls"]:
             return self.ps(arguments[1:])
-        if arguments[:1] in (["inspect"], ["exec"], ["rm"], ["restart"], ["stop"], ["kill"], ["start"]):
+        if arguments[:1] and arguments[0] in OF_CONTAINERS:
             return self.run(arguments)
         raise EngineError("docker container: unknown command")
 
@@ -136,8 +146,8 @@ class Docker:
         chosen = options.parse(arguments, values, flags=flags, mixed=False)
         name, *command = chosen.rest or [""]
         self._need_terminal(chosen)
-        row = self._find(name)
-        if row["state"] == "exited":
+        row = Containers(self.engine).find(name)
+        if not self.engine.lives(row):
             raise EngineError(f"Error response from daemon: container {row['id']} is not running")
         return run_inside(self.engine, row, command)
 
@@ -145,16 +155,10 @@ class Docker:
         if chosen.has("-t", "--tty") and not sys.stdin.isatty():
             raise EngineError("the input device is not a TTY")
 
-    def _find(self, name: str) -> Row:
-        try:
-            return self.engine.find(name)
-        except EngineError as error:
-            raise EngineError(f"Error response from daemon: {error}") from None
-
     def ps(self, arguments: list[str]) -> int:
         flags = ("-a", "--all", "-q", "--quiet", "--no-trunc", "-l", "--latest")
         chosen = options.parse(arguments, ("-f", "--filter", "--format", "-n", "--last"), flags=flags)
-        rows = [row for row in self.engine.containers() if chosen.has("-a", "--all") or row["state"] != "exited"]
+        rows = [row for row in self.engine.containers() if chosen.has("-a", "--all") or self.engine.lives(row)]
         for condition in chosen.all("-f", "--filter"):
             rows = [row for row in rows if self._fits(row, condition)]
         template = chosen.last("--format")
@@ -187,53 +191,11 @@ class Docker:
             return str(row["id"]).startswith(value)
         raise EngineError(f"Error response from daemon: invalid filter '{key}'")
 
-    def rm(self, arguments: list[str]) -> int:
-        chosen = options.parse(arguments, (), flags=("-f", "--force", "-v", "--volumes"))
-        for name in chosen.rest:
-            row = self._find(name)
-            if row["state"] != "exited" and not chosen.has("-f", "--force"):
-                raise EngineError(
-                    f'Error response from daemon: cannot remove container "{name}": container is running: '
-                    "stop the container before removing or force remove"
-                )
-            self.engine.remove([row])
-            print(name)
-        return 0
-
-    def restart(self, arguments: list[str]) -> int:
-        """The environment stays that of the creation."""
-        return self._ended(arguments, show=False) or self.start(self._named(arguments))
-
-    def stop(self, arguments: list[str]) -> int:
-        return self._ended(arguments, show=True)
-
-    def start(self, arguments: list[str]) -> int:
-        rows = [self._find(name) for name in self._named(arguments)]
-        for row in rows:
-            self.engine.start(row)
-            print(row["name"])
-        if any(row["service"] == "api" for row in rows):
-            self.engine.started()
-        return 0
-
-    def _ended(self, arguments: list[str], *, show: bool) -> int:
-        rows = [self._find(name) for name in self._named(arguments)]
-        if any(row["service"] == "api" and row["state"] != "exited" for row in rows):
-            self.engine.stopped()
-        for row in rows:
-            row["state"] = "exited"
-            self.engine.db.put_container(self.engine.host, row)
-            if show:
-                print(row["name"])
-        return 0
-
-    def _named(self, arguments: list[str]) -> list[str]:
-        return options.parse(arguments, ("-t", "--time", "-s", "--signal"), flags=("-a", "-i")).rest
-
     # -- images ----------------------------------------------------------------------------------------------------
 
     def pull(self, arguments: list[str]) -> int:
         chosen = options.parse(arguments, ("--platform",), flags=("-q", "--quiet"))
+        registry.wait(self.engine, chosen.rest)
         for image in chosen.rest:
             try:
                 self.engine.pull(image)

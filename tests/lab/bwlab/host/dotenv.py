@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from unicodedata import category
 
 Lookup = Callable[[str], "str | None"]
-# Blanks that do not end a line.
+# Blanks that do not end a line, and all that compose takes off the ends of names and values.
 BLANKS = "\t\v\f\r \x85\xa0"
-NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+SPACES = BLANKS + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+# Go's [a-z] in any letter case takes two letters in that ASCII does not have.
+_LETTER = "_a-zA-Z\u017f\u212a"
+NAME = re.compile(rf"[{_LETTER}][{_LETTER}0-9]*")
 OPERATOR = re.compile(r":?[-+?]")
-ESCAPE = re.compile(r'\\(?:[abcfnrtv$"\\]|0[0-7]{0,3})')
+ESCAPE = re.compile(r'\\(?:[abcfnrtv$"\\]|0[0-9]{0,3})')
+OCTAL = re.compile(r"[0-3][0-7]{2}")
+LONGEST_LINE = 65536
 LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\"}
 
 
@@ -43,40 +49,43 @@ def _dollar(template: str, at: int, lookup: Lookup, warn: Callable[[str], None] 
     follows = template[at + 1 : at + 2]
     if follows == "$":
         return "$", at + 2
+    name = NAME.match(template, at + 2 if follows == "{" else at + 1)
     if follows == "{":
-        end = _closing(template, at + 2)
-        inner = template[at + 2 : end]
-        name = NAME.match(inner)
-        rest = inner[name.end() :] if name else ""
-        if end < 0 or name is None or (rest and not OPERATOR.match(rest)):
+        if name is not None and template[name.end() : name.end() + 1] == "}":
+            return _value(name.group(), lookup, warn), name.end() + 1
+        line_end = template.find("\n", at) if "\n" in template[at:] else len(template)
+        last = template.rfind("}", at, line_end)
+        if name is None or not OPERATOR.match(template, name.end(), last + 1) or last < 0:
             raise EnvFileError(f'Invalid template: "{template}"')
-        return _braced(name.group(), rest, lookup, warn), end + 1
-    name = NAME.match(template, at + 1)
+        end = _closing(template, at, last)
+        text = _braced(name.group(), template[name.end() : end], lookup, warn)
+        # Up to the last brace of the line all belongs to one match, and is looked through a second time.
+        return text + substitute(template[end + 1 : last + 1], lookup, warn), last + 1
     if name is None:
         return "$", at + 1
     return _value(name.group(), lookup, warn), name.end()
 
 
-def _closing(template: str, at: int) -> int:
-    depth = 1
-    for index in range(at, len(template)):
-        if template[index] == "{" and template[index - 1] == "$":
-            depth += 1
-        elif template[index] == "}":
+def _closing(template: str, at: int, last: int) -> int:
+    """The brace that ends the reference; compose passes over the character that follows an opening one."""
+    depth, index = 0, at
+    while index <= last:
+        if template[index] == "}":
             depth -= 1
             if depth == 0:
                 return index
-    return -1
+        if template[index] == "{":
+            depth += 1
+            index += 1
+        index += 1
+    return last
 
 
 def _braced(name: str, rest: str, lookup: Lookup, warn: Callable[[str], None] | None) -> str:
-    operator = OPERATOR.match(rest)
-    if operator is None:
-        return _value(name, lookup, warn)
-    argument = rest[operator.end() :]
+    colon, kind = rest[0] == ":", rest[1 if rest[0] == ":" else 0]
+    argument = rest[2 if colon else 1 :]
     value = lookup(name)
-    given = value is not None and not (operator.group().startswith(":") and value == "")
-    kind = operator.group()[-1]
+    given = value is not None and not (colon and value == "")
     if kind == "+":
         return substitute(argument, lookup, warn) if given else ""
     if given:
@@ -101,7 +110,7 @@ def _unescape(match: re.Match[str]) -> str:
         return "$$"
     if letter == "0":
         digits = match.group()[2:]
-        return chr(int(digits, 8)) if len(digits) == 3 else match.group()
+        return chr(int(digits, 8)) if OCTAL.fullmatch(digits) else "\\" + digits
     return LETTERS.get(letter, match.group())
 
 
@@ -128,24 +137,30 @@ class Parser:
     def _statement(self, rest: str) -> str:
         """Skips blank lines and comments."""
         while True:
-            stripped = rest.lstrip(BLANKS + "\n")
+            stripped = rest.lstrip(SPACES)
             self.line += rest[: len(rest) - len(stripped)].count("\n")
             if not stripped.startswith("#"):
                 return stripped
             rest = stripped[stripped.find("\n") :] if "\n" in stripped else ""
 
     def _key(self, rest: str) -> tuple[str, bool, str]:
-        rest = re.sub(r"^export\s+", "", rest)
-        end = len(rest)
+        if re.match(r"export[\t\n\f\r ]", rest):
+            rest = rest.removeprefix("export").lstrip(BLANKS)
+            if not rest:
+                raise EnvFileError("zero length string")
+        end = -1
         for index, character in enumerate(rest):
             if character in "=:\n":
                 end = index
                 break
-            if not (character in BLANKS or character in "_.-[]" or character.isalpha() or character.isnumeric()):
+            if not (character in BLANKS or character in "_.-[]" or category(character)[0] in "LN"):
                 shown = rest.partition("\n")[0]
                 raise EnvFileError(f'line {self.line}: unexpected character "{character}" in variable name "{shown}"')
-        inherited = rest[end : end + 1] in ("", "\n")
-        key = rest[:end].rstrip()
+        if end < 0:
+            # A word that ends with the file is the value of a variable without a name.
+            return "", False, rest
+        inherited = rest[end] == "\n"
+        key = rest[:end].rstrip(SPACES)
         if " " in key:
             raise EnvFileError(f"line {self.line}: key cannot contain a space")
         if inherited:
@@ -156,7 +171,7 @@ class Parser:
         if rest[:1] in ("'", '"'):
             return self._quoted(rest)
         value, newline, left = rest.partition("\n")
-        value = value.partition(" #")[0].rstrip()
+        value = value.partition(" #")[0].rstrip(SPACES)
         return self._expand(value), newline + left
 
     def _quoted(self, rest: str) -> tuple[str, str]:
@@ -193,14 +208,28 @@ def parse(text: str, lookup: Lookup = no_lookup, warn: Callable[[str], None] | N
     return Parser(text.removeprefix("\ufeff"), lookup, warn).parse()
 
 
-def parse_plain(text: str) -> dict[str, str]:
+def parse_plain(text: str | bytes, lookup: Lookup = no_lookup) -> dict[str, str]:
     """The other reader: `docker run --env-file` takes every character as it stands."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     values: dict[str, str] = {}
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, separator, value = line.lstrip().partition("=")
-            if separator:
-                values[key] = value
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        if len(raw) >= LONGEST_LINE:
+            raise EnvFileError("bufio.Scanner: token too long")
+        try:
+            line = raw.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise EnvFileError(f"invalid utf8 bytes at line {number}") from error
+        line = (line.removeprefix("\ufeff") if number == 1 else line).lstrip(SPACES)
+        if not line or line.startswith("#"):
+            continue
+        key, separator, value = line.partition("=")
+        if not key:
+            raise EnvFileError(f"no variable name on line '{line}'")
+        if " " in key or "\t" in key:
+            raise EnvFileError(f"variable '{key}' contains whitespaces")
+        inherited = None if separator else lookup(key)
+        if separator or inherited is not None:
+            values[key] = value if inherited is None else inherited
     return values
 
 

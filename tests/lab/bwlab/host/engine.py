@@ -8,21 +8,40 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bwlab.host.lazy import lazy
 from bwlab.labdb import Fault, LabDb
+
+if TYPE_CHECKING:
+    from bwlab.host import mssql, registry, releases, starting
+else:
+    mssql, registry, releases, starting = (
+        lazy(f"bwlab.host.{name}") for name in ("mssql", "registry", "releases", "starting")
+    )
 
 Row = dict[str, Any]
 YEARS = 10 * 365 * 86400.0
 # What no host of the lab has to wait for, but what a poll can still see.
 START_SECONDS = 0.3
-FLAG = "globalSettings__enableCloudCommunication"
 REGISTRY = "ghcr.io/bitwarden/"
 IMAGE_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 SERVICE_ENV = {
     "ASPNETCORE_ENVIRONMENT": "Production",
     "ASPNETCORE_URLS": "http://+:5000",
     "SSL_CERT_DIR": "/etc/bitwarden/ca-certificates",
+}
+# Without one of these the front door does not answer for the api.
+FRONT_SERVICES = ("nginx", "api", "identity", "bitwarden")
+# All of Lite is one container, whose image has no health check.
+LITE = "bitwarden"
+LITE_IMAGES = (f"{REGISTRY}lite", f"{REGISTRY}self-host")
+LITE_ENV = {
+    "ASPNETCORE_ENVIRONMENT": "Production",
+    "BW_PORT_HTTP": "8080",
+    "BW_PORT_HTTPS": "8443",
+    "globalSettings__selfHosted": "true",
+    "globalSettings__pushRelayBaseUri": "https://push.bitwarden.com",
 }
 NOT_DOTNET = frozenset({"mssql", "nginx", "web", "setup"})
 
@@ -54,6 +73,8 @@ def ago(seconds: float) -> str:
 def image_environment(image: str) -> dict[str, str]:
     """What an image sets by itself."""
     name = image.removeprefix(REGISTRY).partition(":")[0]
+    if image.rpartition(":")[0] in LITE_IMAGES:
+        return {**IMAGE_ENV, **LITE_ENV}
     if not image.startswith(REGISTRY) or name in NOT_DOTNET:
         return dict(IMAGE_ENV)
     return {**IMAGE_ENV, **SERVICE_ENV}
@@ -75,6 +96,10 @@ def alive(pid: int) -> bool:
     return True
 
 
+def _is_over(fault: Fault) -> bool:
+    return "until" in fault.options and fault.number("until", 0) <= time.time()
+
+
 class Engine:
     def __init__(self, lab_dir: Path, host: str) -> None:
         self.lab_dir = lab_dir
@@ -83,8 +108,10 @@ class Engine:
         self.bwdata = self.home / "opt" / "bitwarden" / "bwdata"
         self.db = LabDb(lab_dir / "lab.sqlite")
 
-    def fault(self, name: str) -> Fault | None:
-        return self.db.take_fault(name, server=self.host)
+    def fault(self, name: str, **limits: str) -> Fault | None:
+        if any(fault.name == name and _is_over(fault) for fault in self.db.faults()):
+            self.db.clear_faults(name, self.host)
+        return self.db.take_fault(name, server=self.host, **limits)
 
     def fault_is_set(self, name: str) -> bool:
         """Without counting it down."""
@@ -126,30 +153,44 @@ class Engine:
                 return row
         raise EngineError(f"No such container: {name}")
 
+    @staticmethod
+    def lives(row: Row) -> bool:
+        """Not one that was stopped, or was made and never started."""
+        return row["state"] in ("running", "restarting")
+
     def start(self, row: Row) -> None:
         """Gives a row its times and the state that a container with this environment gets into."""
         now = time.time()
-        row.update(started=now, ready=now + START_SECONDS, state="running", restart_count=0)
-        if self.fault_is_set("start_never_ready"):
+        row.update(started=now, ready=now + START_SECONDS, state="running", restart_count=0, crash="")
+        if row["service"] == "nginx":
+            # It asks for the addresses of the others when it starts, and keeps them.
+            row["upstreams"] = {other["service"]: other["id"] for other in self.containers() if other["service"]}
+        if self.fault_is_set("start_never_ready") or self.is_broken_release(row["image"]):
             row["ready"] = now + YEARS
         slow = next((f for f in self.db.faults() if f.name == "slow_start" and self.fault_is_set(f.name)), None)
         if slow is not None:
             row["ready"] = now + slow.number("seconds", 5)
-        if not self.readable_flag(row["env"]):
-            row.update(state="restarting", ready=now + YEARS, restart_count=1)
+        if crash := starting.crash(self, row):
+            row.update(state="restarting", ready=now + YEARS, restart_count=1, crash=crash)
+        if row["service"] == "mssql":
+            mssql.started(self)
         self.db.put_container(self.host, row)
 
-    def readable_flag(self, env: dict[str, str]) -> bool:
-        """A service ends at once when its switch is neither true nor false, whatever the letters' case."""
-        values = [value for key, value in env.items() if key.lower() == FLAG.lower()]
-        return all(value.strip().lower() in ("true", "false", "") for value in values)
+    def is_broken_release(self, image: str) -> bool:
+        """The database server's own program comes with every release and is not what breaks."""
+        if not self.fault_is_set("release_does_not_start") or image.startswith(f"{REGISTRY}mssql:"):
+            return False
+        return image.startswith(REGISTRY) and image.rpartition(":")[2] == self.db.release()
 
     def started(self) -> None:
-        """Counts down the faults of a start once for the whole stack, and notes when the api answers."""
-        for name in ("start_never_ready", "slow_start"):
+        """Counts down the faults of a start once for the whole stack, and notes when the front door answers."""
+        rows = [row for row in self.containers() if row["service"] in FRONT_SERVICES]
+        for name in ("start_never_ready", "slow_start", "container_crashes"):
             self.fault(name)
+        if any(row.get("crash") for row in rows):
+            self.fault("container_crashes_with")
         now = time.time()
-        ready = max((row["ready"] for row in self.containers() if row["service"] == "api"), default=now)
+        ready = max((row["ready"] for row in rows if row["state"] != "created"), default=now)
         if ready - now < YEARS / 2:
             self.db.event(self.host, "up", ready)
             return
@@ -159,13 +200,35 @@ class Engine:
 
     def stopped(self) -> None:
         self.db.event(self.host, "down")
+        mssql.stopped(self)
+
+    def boot(self, *, ready: float = 0.0) -> None:
+        """The daemon comes up: whatever was ever started is started again, one-off containers are gone."""
+        rows = self.containers()
+        if any(self.lives(row) for row in rows if row["service"]):
+            self.stopped()
+        for row in rows:
+            if not row["service"]:
+                self.remove([row])
+            elif row["state"] != "created" and (row["project"] or row.get("run", {}).get("--restart")):
+                self.start(row)
+                self.db.put_container(self.host, {**row, "ready": max(row["ready"], ready)})
+        if any(row["service"] for row in rows):
+            self.started()
+
+    def full_disk(self, where: str) -> Fault | None:
+        """The fault of a full disk, if it holds for that place."""
+        faults = [fault for fault in self.db.faults() if fault.name == "disk_full"]
+        if any(fault.options.get("where", "env") in (where, "all") for fault in faults):
+            return self.fault("disk_full")
+        return None
 
     def remove(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self.db.remove_container(self.host, row["name"])
 
     def health(self, row: Row) -> str | None:
-        if row["state"] != "running" or not row["service"]:
+        if row["state"] != "running" or row["service"] in ("", LITE):
             return "starting" if row["state"] == "restarting" else None
         now = time.time()
         if now >= row["ready"]:
@@ -180,6 +243,8 @@ class Engine:
 
     def status(self, row: Row) -> str:
         elapsed = ago(time.time() - row["started"])
+        if row["state"] == "created":
+            return "Created"
         if row["state"] == "exited":
             return f"Exited (0) {elapsed} ago"
         if row["state"] == "restarting":
@@ -194,15 +259,11 @@ class Engine:
         return self.db.images(self.host)
 
     def pull(self, image: str) -> None:
-        registry = image.partition("/")[0] if "." in image.partition("/")[0] else "registry-1.docker.io"
-        down = self.fault("registry_down") is not None
-        if not down and not any(row["project"] and row["state"] != "exited" for row in self.containers()):
-            down = self.fault("registry_down_after_stop") is not None
-        if down:
-            raise EngineError(
-                f'Get "https://{registry}/v2/": dial tcp: lookup {registry}: Temporary failure in name resolution'
-            )
+        if refusal := registry.refusal(self, image):
+            raise EngineError(refusal)
         if image.startswith(f"{REGISTRY}setup:") and self.fault("setup_image_missing"):
+            raise EngineError("manifest unknown")
+        if image.startswith(REGISTRY) and not releases.is_published(image.rpartition(":")[2], self.db.release()):
             raise EngineError("manifest unknown")
         self.db.add_image(self.host, image)
 

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import sys
-import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bwlab.host.engine import Engine, EngineError, Row
+from bwlab.host.lazy import lazy
+
+if TYPE_CHECKING:
+    from bwlab.host import mssql
+else:
+    mssql = lazy("bwlab.host.mssql")
+
+
+CERTIFICATES = "/etc/bitwarden/ca-certificates/"
+
+
+def _show(path: Path) -> int:
+    """A file of a folder that containers mount."""
+    try:
+        sys.stdout.buffer.write(path.read_bytes())
+    except OSError:
+        print(f"cat: {path.name}: No such file or directory", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_inside(engine: Engine, row: Row, command: list[str]) -> int:
@@ -22,12 +42,10 @@ def run_inside(engine: Engine, row: Row, command: list[str]) -> int:
         return 0 if len(found) == len(arguments) else 1
     if program == "true":
         return 0
-    if program == "/backup-db.sh" and row["service"] == "mssql":
-        folder = engine.bwdata / "mssql" / "backups"
-        folder.mkdir(parents=True, exist_ok=True)
-        name = time.strftime("vault_FULL_%Y%m%d_%H%M%S.BAK", time.gmtime())
-        (folder / name).write_bytes(b"TAPE")
-        return 0
+    if program == "cat" and len(arguments) == 1 and arguments[0].startswith(CERTIFICATES):
+        return _show(engine.bwdata / "ca-certificates" / arguments[0][len(CERTIFICATES) :])
+    if row["service"] == mssql.SERVICE and (status := mssql.run_inside(engine, row, command)) is not None:
+        return status
     raise EngineError(
         "OCI runtime exec failed: exec failed: unable to start container process: "
         f'exec: "{program}": executable file not found in $PATH',

@@ -17,17 +17,18 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from bwlab.host import deployments
 from bwlab.host.container_run import FOLDERS, NOBODY, own_everything
 from bwlab.host.docker_cli import BUILD, VERSION
 from bwlab.host.engine import REGISTRY, Engine
 from bwlab.host.project import Project
+from bwlab.host.releases import FIRST_VERSIONS as VERSIONS
 from bwlab.host.setup import Setup, Tree, run
 from bwlab.host.setup.install import Fetch, valid_domain
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE / "scripts"
-PROGRAMS = ("docker", "curl", "python", "sleep")
-VERSIONS = {"core": "2026.7.2", "web": "2026.7.1", "key_connector": "2026.7.0"}
+PROGRAMS = ("docker", "curl", "python", "sleep", "sqlcmd")
 SERVICE_FOLDERS = (
     "core/attachments",
     "core/licenses/organization",
@@ -102,22 +103,35 @@ def install_host(
     fetch: Fetch | None = None,
     start: bool = True,
     python: str = sys.executable,
+    deployment: str = "standard",
 ) -> Host:
     """A complete host; `fetch` answers for the cloud (its tables do by default), `start` runs the stack."""
     host = host_of(lab_dir, name)
-    if host.bwdata.exists():
-        raise FileExistsError(f"{host.bwdata} exists: the host is installed already")
+    if host.directory.exists():
+        raise FileExistsError(f"{host.directory} exists: the host is installed already")
     _programs(lab_dir.resolve(), host, python)
-    _folders(host)
-    _setup(host, url, region_name, (installation_id, installation_key), fetch or cloud_lookup(lab_dir))
+    (host.home / "var" / "lib" / "docker").mkdir(parents=True)
+    installation = (installation_id, installation_key)
+    if deployment.startswith("lite"):
+        files = deployments.lay_out_lite(host, url, installation, compose=deployment == "lite")
+    else:
+        make_folders(host, uid_gid())
+        run_setup(host, url, region_name, installation, fetch or cloud_lookup(lab_dir))
+        files = [host.bwdata / "docker/docker-compose.yml"]
+    if deployment == "manual":
+        deployments.make_manual(host)
     engine = Engine(lab_dir.resolve(), name)
     try:
-        _images(engine, host)
+        _images(engine, files, deployment)
         if start:
-            _start(engine, host)
+            _start(engine, files)
+            if not files:
+                deployments.run_lite(engine, host, url)
+            engine.db.event(engine.host, "up")
     finally:
         engine.db.close()
-    own_everything(host.bwdata, *uid_gid())
+    if host.bwdata.exists():
+        own_everything(host.bwdata, *uid_gid())
     return host
 
 
@@ -148,7 +162,7 @@ def _programs(lab_dir: Path, host: Host, python: str) -> None:
         path.chmod(0o755)
 
 
-def _folders(host: Host) -> None:
+def make_folders(host: Host, owner: tuple[int, int]) -> None:
     host.bwdata.mkdir(parents=True)
     host.directory.chmod(0o700)
     for folder in (*FOLDERS, *SERVICE_FOLDERS):
@@ -159,11 +173,10 @@ def _folders(host: Host) -> None:
     ):
         shutil.copyfile(SCRIPTS / source, target)
         target.chmod(0o700)
-    uid, gid = uid_gid()
-    (host.bwdata / "env/uid.env").write_text(f"LOCAL_UID={uid}\nLOCAL_GID={gid}\n")
+    (host.bwdata / "env/uid.env").write_text(f"LOCAL_UID={owner[0]}\nLOCAL_GID={owner[1]}\n")
 
 
-def _setup(host: Host, url: str, region: str, installation: tuple[str, str], fetch: Fetch) -> None:
+def run_setup(host: Host, url: str, region: str, installation: tuple[str, str], fetch: Fetch) -> None:
     """Install asks for a domain without a port, so the address is set as an operator would: config.yml, then update."""
     versions = [
         "-os", "lin", "-corev", VERSIONS["core"], "-webv", VERSIONS["web"], "-keyconnectorv", VERSIONS["key_connector"],
@@ -198,27 +211,36 @@ def _run(host: Host, arguments: list[str], stdin: str = "", fetch: Fetch | None 
         raise RuntimeError(f"Setup did not install {host.name}: {out.getvalue()}{err.getvalue()}")
 
 
-def _images(engine: Engine, host: Host) -> None:
-    project = Project([host.bwdata / "docker/docker-compose.yml"], None, {})
-    for service in project.services.values():
-        engine.db.add_image(engine.host, service.image)
-    engine.db.add_image(engine.host, f"{REGISTRY}setup:{VERSIONS['core']}")
+def _images(engine: Engine, files: list[Path], deployment: str) -> None:
+    services = Project(files, None, {}).services.values() if files else []
+    for image in [service.image for service in services] or [deployments.IMAGE]:
+        engine.db.add_image(engine.host, image)
+    if deployment == "standard":
+        engine.db.add_image(engine.host, f"{REGISTRY}setup:{VERSIONS['core']}")
 
 
-def _start(engine: Engine, host: Host) -> None:
-    project = Project([host.bwdata / "docker/docker-compose.yml"], None, {})
+def _start(engine: Engine, files: list[Path]) -> None:
+    if not files:
+        return
+    project = Project(files, None, {})
     project.resolve()
     now = time.time()
-    for service in project.services.values():
-        row = engine.row(
-            service.container or service.name,
+    rows = [
+        engine.row(
+            service.container or f"{project.name}-{service.name}-1",
             service.image,
             service.environment,
             service=service.name,
             project=project.name,
             config_files=str(project.files[0]),
+            ports=[str(port) for port in service.raw.get("ports") or ()],
+            networks=service.raw.get("networks") or ["default"],
             started=now,
             ready=now,
         )
-        engine.db.put_container(engine.host, row)
-    engine.db.event(engine.host, "up", now)
+        for service in project.services.values()
+    ]
+    upstreams = {row["service"]: row["id"] for row in rows}
+    for row in rows:
+        more = {"upstreams": upstreams} if row["service"] == "nginx" else {}
+        engine.db.put_container(engine.host, {**row, **more})

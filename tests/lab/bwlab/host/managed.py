@@ -19,6 +19,12 @@ IDENTITY = "11111111-2222-3333-4444-555555555555"
 Done = subprocess.CompletedProcess[str]
 
 
+def path_without_compose() -> str:
+    """The controller's programs are not the host's: the virtual environment may have a real docker-compose."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not Path(folder, "docker-compose").exists())
+
+
 @dataclass
 class Managed:
     lab_dir: Path
@@ -60,7 +66,7 @@ class Managed:
         self, *command: str, stdin: str = "", cwd: Path | None = None, variables: dict[str, str] | None = None
     ) -> Done:
         env = {
-            "PATH": f"{self.host.bin}:{os.environ['PATH']}",
+            "PATH": f"{self.host.bin}:{path_without_compose()}",
             "HOME": str(self.lab_dir),
             **self.environment,
             **(variables or {}),

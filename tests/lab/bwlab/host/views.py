@@ -6,8 +6,10 @@ import datetime
 import hashlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
+from bwlab.host import detached
 from bwlab.host.engine import Engine, Row, ago, image_environment, image_labels, stamp
 
 COMMAND = "/entrypoint.sh"
@@ -16,7 +18,8 @@ COMMAND = "/entrypoint.sh"
 def labels(engine: Engine, row: Row) -> dict[str, str]:
     found = {**image_labels(row["image"]), **(row.get("labels") or {})}
     if row["project"]:
-        folder = engine.bwdata / "docker"
+        file = row.get("config_files") or f"{engine.bwdata / 'docker'}/docker-compose.yml"
+        folder = Path(file.partition(",")[0]).parent
         digest = hashlib.sha256(json.dumps([row["image"], row["env"]], sort_keys=True).encode()).hexdigest()
         found.update(
             {
@@ -24,7 +27,7 @@ def labels(engine: Engine, row: Row) -> dict[str, str]:
                 "com.docker.compose.container-number": "1",
                 "com.docker.compose.oneoff": "False",
                 "com.docker.compose.project": row["project"],
-                "com.docker.compose.project.config_files": row.get("config_files") or f"{folder}/docker-compose.yml",
+                "com.docker.compose.project.config_files": file,
                 "com.docker.compose.project.working_dir": str(folder),
                 "com.docker.compose.service": row["service"],
             }
@@ -36,12 +39,12 @@ def inspect(engine: Engine, row: Row) -> dict[str, Any]:
     """One entry of `docker inspect`."""
     state: dict[str, Any] = {
         "Status": row["state"],
-        "Running": row["state"] != "exited",
+        "Running": engine.lives(row),
         "Paused": False,
         "Restarting": row["state"] == "restarting",
         "OOMKilled": False,
         "Dead": False,
-        "Pid": 0 if row["state"] == "exited" else 4321,
+        "Pid": 4321 if engine.lives(row) else 0,
         "ExitCode": 139 if row["state"] == "restarting" else 0,
         "Error": "",
         "StartedAt": stamp(row["started"]),
@@ -61,17 +64,37 @@ def inspect(engine: Engine, row: Row) -> dict[str, Any]:
         "RestartCount": engine.restarts(row),
         "Driver": "overlay2",
         "Platform": "linux",
-        "HostConfig": {"NetworkMode": f"{row['project'] or 'bridge'}_default", "RestartPolicy": {"Name": "always"}},
+        "HostConfig": _host_config(row),
+        "Mounts": detached.mounts(row),
+        "NetworkSettings": {"Networks": {name: {"Aliases": None} for name in _networks(row)}},
         "Config": {
-            "Hostname": row["id"][:12],
-            "User": "",
+            "Hostname": _given(row, "-h", "--hostname") or row["id"][:12],
+            "User": _given(row, "-u", "--user"),
             "Env": [f"{key}={value}" for key, value in row["env"].items()],
-            "Cmd": None,
+            "Cmd": row.get("command") or None,
             "Image": row["image"],
             "Entrypoint": [COMMAND],
             "Labels": labels(engine, row),
         },
     }
+
+
+def _given(row: Row, *names: str) -> str:
+    given = row.get("run") or {}
+    return str(next((given[name][-1] for name in names if name in given), ""))
+
+
+def _networks(row: Row) -> list[str]:
+    if row["project"]:
+        return [f"{row['project']}_{name}" for name in row.get("networks") or ["default"]]
+    return [_given(row, "--network", "--net") or "bridge"]
+
+
+def _host_config(row: Row) -> dict[str, Any]:
+    found = detached.host_config(row)
+    if row["project"]:
+        found.update(NetworkMode=_networks(row)[0], RestartPolicy={"Name": "always", "MaximumRetryCount": 0})
+    return found
 
 
 def image_id(image: str) -> str:
@@ -97,9 +120,9 @@ def created(row: Row) -> str:
 
 
 def ports(row: Row) -> str:
-    if row["service"] != "nginx" or row["state"] != "running":
+    if row["state"] != "running" or not row.get("ports"):
         return ""
-    return "0.0.0.0:80->8080/tcp, 0.0.0.0:443->8443/tcp"
+    return ", ".join(f"0.0.0.0:{port.rpartition(':')[0]}->{port.rpartition(':')[2]}/tcp" for port in row["ports"])
 
 
 def listed(engine: Engine, row: Row) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def _pair(name: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     return key, certificate
 
 
-def _pem(name: str) -> tuple[bytes, bytes]:
+def pem(name: str) -> tuple[bytes, bytes]:
     key, certificate = _pair(name)
     plain = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -49,7 +49,7 @@ def _pem(name: str) -> tuple[bytes, bytes]:
 
 
 def self_signed(tree: Tree, domain: str) -> None:
-    key, certificate = _pem(domain)
+    key, certificate = pem(domain)
     folder = f"ssl/self/{domain}"
     tree.make_directory(folder)
     tree.write(f"{folder}/private.key", key, 0o600)
@@ -60,7 +60,7 @@ def identity(tree: Tree, password: str, working_directory: Path | None) -> None:
     """The token signing certificate; its parts are left in the working directory, as openssl's are."""
     pfx(tree, "identity/identity.pfx", "Bitwarden IdentityServer", password)
     if working_directory is not None:
-        key, certificate = _pem("Bitwarden IdentityServer")
+        key, certificate = pem("Bitwarden IdentityServer")
         (working_directory / "identity.key").write_bytes(key)
         (working_directory / "identity.crt").write_bytes(certificate)
 
