@@ -20,7 +20,8 @@ description:
     because setup, compose and the server would each read a different one.
   - The new content is written beside the file, read back with the rules of compose (and with C(docker compose) itself
     where it is at hand), and put in place by a rename. Owner, mode, extended attributes and a symbolic link are kept.
-  - A file that compose would refuse is not changed.
+  - A file that compose would refuse is not changed. Neither is one that would hold a proxy without C(no_proxy) for the
+    server's own services, see O(no_proxy_needs).
   - Settings take effect when the containers are created again, see M(selfhosted.bitwarden.stack).
 author:
   - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
@@ -49,10 +50,12 @@ options:
   lines:
     description:
       - Lines of the form C(KEY=VALUE), for example rendered by a template. Blank lines and comments are ignored.
+      - They are read by the rules of compose, whatever the O(dialect) of the file.
     type: str
   secrets:
     description:
-      - Keys with values that must not appear anywhere, not even in the system log.
+      - Keys with values that must not appear anywhere, not even in the system log. The address of a proxy with a login
+        in it is such a value.
     type: dict
     default: {}
   absent:
@@ -92,9 +95,34 @@ options:
       - Where copies are kept. The default is C(bwdata-backups) beside C(bwdata), because setup changes the owner of
         everything inside it.
     type: path
+  rollback:
+    description:
+      - Keep the content that is replaced where M(selfhosted.bitwarden.stack) finds it, which puts it back if the server
+        does not start with the new one. After several changes without a restart this is the content that ran last.
+      - It is kept in C(bwdata-backups) beside C(bwdata), or in C(env-backups) beside a file that lies in no C(bwdata),
+        with mode V(0600), until the server has been proven to run with the new content.
+    type: bool
+    default: false
+  dialect:
+    description:
+      - Who reads the file. V(compose) is C(env_file) in a compose file, with quotation marks and references to
+        variables.
+      - V(docker_run) is C(docker run --env-file), which takes every character after the first C(=) for the value.
+    type: str
+    choices: [compose, docker_run]
+    default: compose
+  no_proxy_needs:
+    description:
+      - Names that C(no_proxy) has to hold if the file sets C(http_proxy), C(https_proxy) or C(all_proxy), in any letter
+        case. Otherwise the server's services would ask each other through the proxy and refuse every request.
+      - For the one container of Bitwarden Lite these are V(localhost) and V(127.0.0.1). An empty list demands nothing.
+    type: list
+    elements: str
+    default: [identity, api, admin, notifications, localhost]
   lock_timeout:
     description:
-      - How many seconds to wait for another run of this module on the same directory.
+      - How many seconds to wait for another run of this module on the same directory, and for Bitwarden's setup while
+        it writes the file.
     type: int
     default: 60
 seealso:
@@ -170,6 +198,11 @@ backup_file:
   returned: when O(backup) is set and the file was changed
   type: str
   sample: /opt/bitwarden/bwdata-backups/global.override.env.20261124T101500.123456789
+rollback_file:
+  description: What the file held when its server last ran.
+  returned: when O(rollback) is set and the file was changed to something else than that
+  type: str
+  sample: /opt/bitwarden/bwdata-backups/global.override.env.previous-5feceb66ffc86f38
 """
 
 import contextlib
@@ -183,13 +216,19 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
     env_file,
     env_wish,
     files,
+    proxies,
     redact,
+    rollback,
+    settled,
 )
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.dotenv import EnvFileError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError, fail
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable
+
+# How often somebody else may change the file between reading and writing.
+_ATTEMPTS = 10
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "path": {"type": "path", "required": True},
@@ -202,6 +241,9 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "create": {"type": "bool", "default": False},
     "backup": {"type": "bool", "default": False},
     "backup_dir": {"type": "path"},
+    "rollback": {"type": "bool", "default": False},
+    "dialect": {"type": "str", "choices": ["compose", "docker_run"], "default": "compose"},
+    "no_proxy_needs": {"type": "list", "elements": "str", "default": list(proxies.SERVICES)},
     "lock_timeout": {"type": "int", "default": 60},
 }
 
@@ -213,42 +255,79 @@ def run(
     problem_of: Callable[[bytes], str | None],
 ) -> dict[str, t.Any]:
     """Reads, merges, and replaces the file if anything is different."""
-    wish = env_wish.make_wish(
-        {**params["keys"], **params["secrets"]}, params["lines"], params["absent"], params["unless_disabled"]
-    )
+    dialect = env_wish.DIALECTS[params["dialect"]]
+    given = {**params["keys"], **params["secrets"]}
+    wish = env_wish.make_wish(given, params["lines"], params["absent"], params["unless_disabled"], dialect)
     path = os.path.realpath(params["path"])
     directory = os.path.dirname(path)
     with contextlib.nullcontext() if check_mode else files.locked(directory, params["lock_timeout"]):
-        data, status = _present(path, params["create"])
-        plan = env_file.merge(data, wish, path)
-        result: dict[str, t.Any] = {
-            "changed": plan.changed or status is None,
-            "path": path,
-            "changes": [change.shown() for change in plan.changes],
-            "settings": plan.values,
-            "read": env_file.read_values(plan.document, params["read"]),
-            "diff": {"before_header": path, "after_header": path, **plan.diff},
-        }
-        for text in plan.warnings:
-            warn(text)
-        if not result["changed"]:
+        for _attempt in range(_ATTEMPTS):
+            data, status = _present(path, params["create"], params["lock_timeout"])
+            plan = env_file.merge(data, wish, path, dialect, params["no_proxy_needs"])
+            result: dict[str, t.Any] = {
+                "changed": plan.changed or status is None,
+                "path": path,
+                "changes": [change.shown() for change in plan.changes],
+                "settings": plan.values,
+                "read": env_file.read_values(plan.document, params["read"]),
+                "diff": {"before_header": path, "after_header": path, **plan.diff},
+            }
+            told = list(plan.warnings)
+            if result["changed"]:
+                result.update(_links(path, status, told))
+                if not check_mode:
+                    check = problem_of if dialect is env_wish.COMPOSE else None
+                    kept = _replace(path, (data, status), plan.data, params, problem_of=check, told=told)
+                    if kept is None:
+                        continue
+                    result.update(kept)
+            for text in told:
+                warn(text)
             return result
-        files.check_replaceable(path, status)
-        links = files.hard_links(path, status) if status else []
-        if links:
-            result["hard_links"] = links
-            warn(f"{path} has other names that keep the old content: {', '.join(links)}.")
-        if not check_mode:
-            _validate(data, plan.data, path, warn, problem_of)
-            if params["backup"] and status:
-                place = params["backup_dir"] or files.backup_directory(path)
-                result["backup_file"] = files.backup(path, data, status, place)
-            files.write(path, plan.data, status)
-    return result
+    raise EnvFileError(
+        f"{path} was changed by somebody else again and again, {_ATTEMPTS} times. It is as they left it.",
+        next_step="Find out what writes it, and run again.",
+    )
 
 
-def _present(path: str, create: bool) -> tuple[bytes, os.stat_result | None]:
-    found = files.read(path)
+def _links(path: str, status: os.stat_result | None, told: list[str]) -> dict[str, t.Any]:
+    files.check_replaceable(path, status)
+    links = files.hard_links(path, status) if status else []
+    if links:
+        told.append(f"{path} has other names that keep the old content: {', '.join(links)}.")
+    return {"hard_links": links} if links else {}
+
+
+def _replace(
+    path: str,
+    old: tuple[bytes, os.stat_result | None],
+    new: bytes,
+    params: dict[str, t.Any],
+    *,
+    problem_of: Callable[[bytes], str | None] | None,
+    told: list[str],
+) -> dict[str, str] | None:
+    """Puts the new content in place after the old one is kept; where that is, or None if somebody was faster."""
+    data, status = old
+    if problem_of is not None:
+        _validate(data, new, path, told, problem_of)
+    kept: dict[str, str] = {}
+    if params["backup"] and status:
+        place = params["backup_dir"] or files.backup_directory(path)
+        kept["backup_file"] = files.backup(path, data, status, place)
+    point = rollback.keep(path, data, new, status) if params["rollback"] and status else ""
+    if point:
+        kept["rollback_file"] = point
+    replaced = settled.unchanged(path, data, status)
+    if replaced:
+        files.write(path, new, status)
+    if params["rollback"]:
+        rollback.settle(path)
+    return kept if replaced else None
+
+
+def _present(path: str, create: bool, timeout: float) -> tuple[bytes, os.stat_result | None]:
+    found = settled.read(path, timeout)
     if found is not None:
         return found
     directory = os.path.dirname(path)
@@ -263,7 +342,7 @@ def _present(path: str, create: bool) -> tuple[bytes, os.stat_result | None]:
 
 
 def _validate(
-    before: bytes, after: bytes, path: str, warn: Callable[[str], None], problem_of: Callable[[bytes], str | None]
+    before: bytes, after: bytes, path: str, told: list[str], problem_of: Callable[[bytes], str | None]
 ) -> None:
     """Lets the real compose read the new content while the old one is still in place."""
     problem = problem_of(after)
@@ -274,7 +353,7 @@ def _validate(
             f"docker compose refuses the merged content of {path}: {problem}. Nothing was changed.",
             next_step="Report this with the names of the keys and the form of their values (not the values).",
         )
-    warn(f"docker compose could not check {path}: {problem}.")
+    told.append(f"docker compose could not check {path}: {problem}.")
 
 
 def _hide_secrets(module: AnsibleModule) -> None:

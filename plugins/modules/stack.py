@@ -3,29 +3,40 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restart a Bitwarden server when its containers do not have what its files say."""
+"""Keep a Bitwarden server running with what its files say."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack
-short_description: Restart a Bitwarden server when its containers do not have what its files say
+short_description: Keep a Bitwarden server running with what its files say
 version_added: 0.1.0
 description:
-  - Compares the environment that C(docker compose) resolves from the files with that of the running containers, and
-    restarts the server by C(bitwarden.sh restart) when, and only when, they differ, a container is missing or does not
-    run, or the front door does not answer. So a run that was interrupted between writing and restarting heals itself.
-  - Before anything is stopped, the compose files are resolved, other runs of C(bitwarden.sh) are waited for, and all
-    images of the coming start are pulled. C(bitwarden.sh) itself pulls between stop and start, so with a dead registry
-    it would leave the server down.
-  - The module is done when the front door answers and the new containers have what the files say. The exit status of
+  - Compares the settings that the files lead to with those of the running containers, and restarts the server when, and
+    only when, they differ, a container is missing or in trouble, or the front door does not answer. So a run that was
+    interrupted between writing and restarting is healed by the next one.
+  - The restart is that of the deployment itself. A standard installation has C(bitwarden.sh), unchanged and as the user
+    that owns it. One without that script has C(docker compose down) and C(up -d), and so has Lite with a compose file.
+    Lite from C(docker run) gets a new container with the options of the old one, which is kept until the new one is
+    proven.
+  - Nothing is stopped before the way back up is known to be open. Docker answers, the compose files resolve, there is
+    room on the disk, nobody else is at work, a begun update is finished, and all images of the coming start are there.
+    While C(bitwarden.sh) runs, its questions for those images are answered at once, so that no registry stands between
+    stop and start.
+  - The verdict is the front door's (C(/api/alive) and C(/identity/alive)) and the containers'. The exit status of
     C(bitwarden.sh) is not trusted, for it is not zero after some good restarts and zero after some bad ones.
-  - If the server is not up after the restart, C(docker compose up -d) is tried once.
-  - C(bitwarden.sh) runs as the user that owns it.
+  - If the server does not come up in time, what is missing is started once more. If that does not help and the env file
+    was changed with O(selfhosted.bitwarden.env_file#module:rollback), its earlier content is put back and the server
+    started again. The module fails then all the same, and says which state the server is in.
+  - Certificates in C(bwdata/ca-certificates) are known to the services from their next start on. One that is newer than
+    the containers is a reason to restart, and afterwards it is looked at from inside.
   - A container that runs another image than the files name is reported and no reason to restart.
 author:
   - selfhosted.bitwarden contributors (@selfhosted-bitwarden)
 extends_documentation_fragment:
+  - selfhosted.bitwarden.installation
+  - selfhosted.bitwarden.installation.waiting
+  - selfhosted.bitwarden.installation.door
   - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.posix
 attributes:
@@ -34,54 +45,57 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: full
+    support: partial
+    details: With O(state=restarted) every run restarts the server. All other states change nothing the second time.
 options:
-  directory:
+  container:
     description:
-      - The directory that holds C(bitwarden.sh) and C(bwdata).
-    type: path
-    default: /opt/bitwarden
+      - The name of Lite's container where it was made by C(docker run).
+    type: str
+    default: bitwarden
   state:
     description:
       - V(current) makes sure that the containers run with what the files say.
+      - V(started) makes sure that all containers run and the front door answers, whatever settings they have.
+      - V(restarted) starts the server anew in any case.
+      - V(stopped) makes sure that no container runs. What C(bitwarden.sh stop) leaves is stopped too.
     type: str
-    choices: [current]
+    choices: [current, restarted, started, stopped]
     default: current
   environment:
     description:
-      - Settings that the containers must have which read C(global.override.env). Pass
+      - Settings that the containers must have which read the env file. Pass
         RV(selfhosted.bitwarden.env_file#module:settings) here, then check mode predicts the restart for a file that is
         not yet written.
       - A value of null stands for a key that is taken out of the file. It counts in check mode only, for otherwise the
         files themselves say what the key falls back to.
       - If the files lead to another value, for example through C(docker-compose.override.yml), nothing is stopped and
         the module fails.
+      - Not looked at with V(started) and V(stopped).
     type: dict
     default: {}
-  url:
-    description:
-      - The front door as clients reach it. The default is the address in C(globalSettings__baseServiceUri__vault).
-    type: str
-  ca_path:
-    description:
-      - Certificates in PEM format, a file or a directory on the server, to trust at the front door besides the
-        system's.
-    type: path
-  validate_certs:
-    description:
-      - Whether to check the certificate of the front door.
-    type: bool
-    default: true
   timeout:
     description:
-      - How many seconds the restart may take until the front door answers.
+      - How many seconds a start may take until the front door answers, and each step of the preparation.
     type: int
     default: 600
-  lock_timeout:
+  pull:
     description:
-      - How many seconds to wait for another run of this module, of C(bitwarden.sh) or of its setup container.
+      - With V(always) all images of the start are asked for before anything stops, as C(bitwarden.sh) does after.
+      - With V(missing) images that are there are not asked for. Use it where there is no registry.
+    type: str
+    choices: [always, missing]
+    default: always
+  min_free_space:
+    description:
+      - How many MiB must be free where Docker keeps its images and where the installation lies; 0 for no check.
     type: int
-    default: 300
+    default: 1024
+  rollback:
+    description:
+      - Whether to go back to the earlier env file, or the earlier container of Lite, if the server does not come up.
+    type: bool
+    default: true
 seealso:
   - module: selfhosted.bitwarden.env_file
 """
@@ -96,21 +110,38 @@ EXAMPLES = r"""
     path: /opt/bitwarden/bwdata/env/global.override.env
     keys:
       globalSettings__enableCloudCommunication: true
+    rollback: true
   register: merged
 
-- name: Restart the server if it does not have them
+- name: Restart the server if it does not have them, and go back if it does not come up with them
   selfhosted.bitwarden.stack:
     environment: "{{ merged.settings }}"
     ca_path: /etc/ssl/certs/company.pem
+
+- name: Stop the server for work on its machine
+  selfhosted.bitwarden.stack:
+    state: stopped
+
+- name: Start it again
+  selfhosted.bitwarden.stack:
+    state: started
+
+- name: Keep a server up to date that gets its images by hand
+  selfhosted.bitwarden.stack:
+    directory: /srv/bitwarden
+    deployment: manual
+    pull: missing
 """
 
 RETURN = r"""
 restarted:
-  description: Whether C(bitwarden.sh restart) was run.
+  description: Whether containers were started anew.
   returned: success, and when the stack is not as wanted after a restart
   type: bool
 drift:
-  description: What was different, as the service, the key where it is one, and words. Values are not shown.
+  description:
+    - What was different from the wanted state, as the service, the key where it is one, and words. Values are not
+      shown.
   returned: success, and when the stack is not as wanted after a restart
   type: list
   elements: dict
@@ -118,18 +149,30 @@ drift:
     - service: api
       key: globalSettings__enableCloudCommunication
       what: is missing
+    - service: identity
+      key: null
+      what: "keeps restarting (restarts so far: 7)"
 remaining:
-  description: What still differs after a restart that did not help, in the form of RV(drift).
+  description: What still differed after a restart that did not help, in the form of RV(drift).
   returned: when the stack is not as wanted after a restart
   type: list
   elements: dict
+rolled_back:
+  description: Whether the server was started again with what it had before.
+  returned: always
+  type: bool
+server_state:
+  description: Which state the server is in now, in words.
+  returned: failure
+  type: str
+  sample: up with the previous settings
 script_output:
-  description: The last lines that C(bitwarden.sh) printed, without secrets.
+  description: The last lines that the start printed, and the second start after going back, without secrets.
   returned: when the stack is not as wanted after a restart
   type: list
   elements: str
 logs:
-  description: The last lines that the services logged which do not run, without secrets.
+  description: The last lines that the services in trouble logged before anything was taken back, without secrets.
   returned: when the stack is not as wanted after a restart
   type: list
   elements: str
@@ -156,13 +199,26 @@ images:
   type: list
   elements: dict
   sample: []
+deployment:
+  description: How the server is deployed.
+  returned: success
+  type: str
+  sample: standard
 version:
   description: The version of the running api.
   returned: success
   type: str
   sample: 2026.8.0
+versions:
+  description: The versions of C(bitwarden.sh) (null where there is none), of the compose files and of the running api.
+  returned: success
+  type: dict
+  sample:
+    script: 2026.8.0
+    files: 2026.8.0
+    running: 2026.8.0
 url:
-  description: The front door that was asked.
+  description: The front door that was asked, null where none was.
   returned: success
   type: str
   sample: https://bitwarden.example.com
@@ -171,34 +227,49 @@ url:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import accounts, bitwarden_sh, compose
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
+    accounts,
+    bitwarden_sh,
+    containers,
+    deployment,
+    tools,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.env_wish import canonical_key, value_text
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError, fail
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.front_door import FrontDoor
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.restart import Outcome, Stack
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.restart import (
+    NOTHING_STOPPED,
+    STATES,
+    Outcome,
+    Stack,
+)
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "directory": {"type": "path", "default": "/opt/bitwarden"},
-    "state": {"type": "str", "choices": ["current"], "default": "current"},
+    "deployment": {"type": "str", "choices": ["auto", *deployment.KINDS], "default": "auto"},
+    "container": {"type": "str", "default": "bitwarden"},
+    "state": {"type": "str", "choices": list(STATES), "default": "current"},
     "environment": {"type": "dict", "default": {}},
     "url": {"type": "str"},
     "ca_path": {"type": "path"},
     "validate_certs": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 300},
+    "pull": {"type": "str", "choices": ["always", "missing"], "default": "always"},
+    "min_free_space": {"type": "int", "default": 1024},
+    "rollback": {"type": "bool", "default": True},
 }
 
 
 def run(params: dict[str, t.Any], check_mode: bool, runner: accounts.Runner) -> tuple[Stack, Outcome]:
-    """Looks at the stack and brings it up to date."""
-    directory = params["directory"].rstrip("/") or "/"
-    script = bitwarden_sh.script_path(directory)
+    """Looks at the stack and brings it to the wanted state."""
 
     def _make_door(url: str) -> FrontDoor:
         return FrontDoor(url, validate_certs=params["validate_certs"], ca_path=params["ca_path"])
 
+    found = deployment.detect(params["directory"], params["deployment"])
     stack = Stack(
-        project=compose.Compose(directory, accounts.owner_of(script, runner)),
+        tool=tools.tool_for(found, runner, params["container"]),
         environment={
             canonical_key(key): None if value is None else value_text(key, value)
             for key, value in params["environment"].items()
@@ -207,27 +278,29 @@ def run(params: dict[str, t.Any], check_mode: bool, runner: accounts.Runner) -> 
         },
         door=_make_door(params["url"]) if params["url"] else None,
         make_door=_make_door,
-        timeout=params["timeout"],
-        lock_timeout=params["lock_timeout"],
+        **{name: params[name] for name in ("timeout", "lock_timeout", "state", "pull", "min_free_space", "rollback")},
     )
-    return stack, stack.bring_up_to_date(check_mode)
+    return stack, stack.converge(check_mode)
 
 
 def result_of(stack: Stack, outcome: Outcome) -> dict[str, t.Any]:
     """The outcome as Ansible returns it."""
-    view = outcome.view
-    drift = [item.shown() for item in outcome.drift]
-    lines = "".join(" ".join(filter(None, (item["service"], item["key"], item["what"]))) + "\n" for item in drift)
+    view, found = outcome.view, stack.project.deployment
+    lines = "".join(f"{one.words}\n" for one in outcome.drift)
+    script = bitwarden_sh.core_version(found.directory) if found.script else None
     return {
-        "changed": bool(drift),
+        "changed": outcome.changed,
         "restarted": outcome.restarted,
-        "drift": drift,
+        "rolled_back": False,
+        "drift": [one.shown() for one in outcome.drift],
         "downtime": outcome.downtime,
         "containers": view.states,
-        "images": compose.other_images(view.expected, view.containers),
+        "images": containers.other_images(view.expected, view.containers),
+        "deployment": found.kind,
         "version": view.version(),
-        "url": stack.front_door(view).url,
-        "diff": {"before": lines, "after": ""},
+        "versions": {"script": script, "files": view.file_version(), "running": view.version()},
+        "url": stack.door.url if stack.door else None,
+        "diff": {"before": lines, "after": "restarted\n" if outcome.changed and not outcome.drift else ""},
     }
 
 
@@ -238,6 +311,9 @@ def main() -> None:
         stack, outcome = run(module.params, module.check_mode, module.run_command)
         result = result_of(stack, outcome)
     except BitwardenError as error:
+        # Whoever had stopped something has said what became of it.
+        error.details.setdefault("server_state", NOTHING_STOPPED)
+        error.details.setdefault("rolled_back", False)
         fail(module, error)
     for text in outcome.warnings:
         module.warn(text)

@@ -262,6 +262,13 @@ def test_reading(env: Path) -> None:
     assert_no_secret(refused)
 
 
+def test_the_installation_id_under_the_name_that_lite_has(env: Path) -> None:
+    identity = "99999999-2222-3333-4444-555555555555"
+    result = run(env, {"keys": {"BW_INSTALLATION_ID": identity}, "read": ["BW_INSTALLATION_ID"]})
+    assert result["read"] == {"BW_INSTALLATION_ID": identity}
+    assert identity not in json.dumps([result["changes"], result["diff"], result["settings"]])
+
+
 def test_two_runs_at_once_both_survive(env: Path) -> None:
     options = {"env": without_docker(env.parent)}
     processes = [
