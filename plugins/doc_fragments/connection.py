@@ -16,6 +16,15 @@ options:
       - Path of a CA certificate, or of a bundle of them, that the server's certificate is checked against.
       - When it is not set, E(REQUESTS_CA_BUNDLE) and then the CAs of the Python library C(requests) count.
     type: path
+  client_cert:
+    description:
+      - Path of a client certificate in PEM format, for a proxy in front of the server that asks for one.
+        The file may hold the key too.
+    type: path
+  client_key:
+    description:
+      - Path of the private key of O(client_cert), where it is a file of its own. It must not be encrypted.
+    type: path
   validate_certs:
     description:
       - Whether to check the server's certificate. V(false) sends credentials to whoever answers.
@@ -29,6 +38,7 @@ options:
   timeout:
     description:
       - How many seconds to wait for a connection, and for the next part of an answer.
+        An answer that is not complete after ten times as long is given up.
     type: int
     default: 30
   retries:
@@ -42,6 +52,8 @@ options:
     description:
       - How many seconds a task may spend on waiting, all in all, when the server says that it gets too many requests.
       - The module waits as long as the server asks for, and gives up when that is longer than what is left.
+      - Logins at a cloud wait for their turn before that, so that all tasks on one controller together stay under its
+        ten a minute.
     type: int
     default: 300
 requirements:
@@ -50,8 +62,9 @@ notes:
   - The module runs where the task runs. Delegate it to the controller, as the roles of this collection do,
     and the servers need no Python libraries and never see an owner's credentials.
   - A failed task says in C(msg) what failed, where, what the server said and the next step. Where they are known it has
-    C(endpoint), C(status) (the number of the answer), C(server_said), C(cause) and C(next_step) as keys too, and
-    C(server_down=true) where nobody answered at all, or only a gateway.
+    C(endpoint), C(status) (the number of the answer), C(server_said), C(cause), C(next_step), C(link) and C(remedy)
+    (the entry of C(docs/troubleshooting.md)) as keys too, and C(server_down=true) where nobody answered at all, or only
+    a gateway.
   - The proxy variables E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) are honored.
 """
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
@@ -41,6 +42,8 @@ class Answer:
     status: int
     stdout: str
     stderr: str
+    # What it printed, byte for byte: a file need not be text.
+    raw: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def said(self) -> str:
@@ -68,7 +71,7 @@ class Account:
         except KeyError:
             return str(os.geteuid())
 
-    def _prefix(self, timeout: float, answer: str, one_output: bool) -> list[str]:
+    def _prefix(self, timeout: float, redirections: str, first_on_path: str) -> list[str]:
         """What goes before the program.
 
         Compose must not be turned to other files or another project by the caller's environment. And timeout(1) ends
@@ -77,13 +80,14 @@ class Account:
         """
         unwanted = [name for name in sorted(os.environ) if name.startswith("COMPOSE_")]
         words = ["env", *(part for name in unwanted for part in ("-u", name))]
+        if first_on_path:
+            words.append(f"PATH={first_on_path}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
         if self.name is not None:
             words += [f"HOME={self.home}", f"USER={self.name}", f"LOGNAME={self.name}"]
             groups = "--init-groups" if self.name != str(self.uid) else "--clear-groups"
             words += ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", groups, "--"]
         words += ["timeout", f"--kill-after={_GRACE}", f"{timeout:g}"]
-        source = f"<<END\n{answer}\nEND\n" if answer else "</dev/null"
-        return [*words, "sh", "-c", f'exec "$@" {"2>&1 " if one_output else ""}{source}', "sh"]
+        return [*words, "sh", "-c", f'exec "$@" {redirections}', "sh"]
 
     def run(
         self,
@@ -93,18 +97,24 @@ class Account:
         cwd: str | None = None,
         answer: str = "",
         one_output: bool = False,
+        output: str = "",
+        first_on_path: str = "",
     ) -> Answer:
         """Runs a program to its end, or ends it with all its children when its time is over (seconds).
 
         C(answer) is a line for it to read; without one it reads nothing.
-        With C(one_output) its complaints stand among the rest of the output, as a person would see them.
+        With C(one_output) its complaints stand among the rest of the output, as a person would see them. Where that
+        goes to a file, C(output), the program also goes on when its caller has died: nobody would read its pipe.
         """
+        redirections = f">{shlex.quote(output)} " if output else ""
+        redirections += "2>&1 " if one_output else ""
+        redirections += f"<<END\n{answer}\nEND\n" if answer else "</dev/null"
         try:
             status, stdout, stderr = self.runner(
-                [*self._prefix(timeout, answer, one_output), *command],
+                [*self._prefix(timeout, redirections, first_on_path), *command],
                 cwd=cwd,
                 environ_update={},
-                errors="replace",
+                errors="surrogateescape",
                 expand_user_and_vars=False,
                 handle_exceptions=False,
             )
@@ -112,6 +122,8 @@ class Account:
             raise BitwardenError(
                 f"{command[0]} cannot be run: {error}.", next_step="Check that coreutils (env, timeout) are on PATH."
             ) from error
+        if output:
+            stdout += _content(output)
         said = stdout if one_output else stderr
         if status in {_CANNOT_RUN, _NOT_FOUND} and said.startswith(("timeout: ", "setpriv: ", "env: ", "sh: ")):
             raise BitwardenError(
@@ -120,7 +132,17 @@ class Account:
             )
         if status in {_TIMED_OUT, _KILLED}:
             stderr += f"\n{command[0]} did not end within {timeout:g} seconds and was ended.\n"
-        return Answer(status, stdout, stderr)
+        raw = stdout.encode("utf-8", "surrogateescape")
+        return Answer(status, raw.decode("utf-8", "replace"), _readable(stderr), raw)
+
+
+def _content(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        return stream.read()
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def owner_of(path: str, runner: Runner) -> Account:

@@ -21,6 +21,9 @@ ANY = "any"
 
 _PREFIXES = {CLOUD: "BITWARDEN_CLOUD_", SELF_HOSTED: "BITWARDEN_", ANY: "BITWARDEN_"}
 _DEVICES = uuid.uuid5(uuid.NAMESPACE_URL, "selfhosted.bitwarden/device")
+# What a server has room for.
+_DEVICE_LENGTH = 50
+_LEAST = {"timeout": 1, "retries": 0, "rate_limit_wait": 0}
 _WAYS = "Give region, or url, or both api_url and identity_url"
 
 
@@ -38,7 +41,9 @@ OPTIONS: dict[str, Option] = {
     "allow_http": Option({"type": "bool", "default": False}),
     "api_url": Option({"type": "str"}, env=True),
     "ca_path": Option({"type": "path"}),
+    "client_cert": Option({"type": "path"}),
     "client_id": Option({"type": "str"}, login=True, env=True),
+    "client_key": Option({"type": "path", "no_log": False}),
     "client_secret": Option({"type": "str", "no_log": True}, login=True, env=True),
     "client_version": Option({"type": "str", "default": "2026.7.0"}, login=True),
     "device_identifier": Option({"type": "str"}, login=True),
@@ -72,6 +77,11 @@ def connection_spec(kind: str, *, login: bool = True) -> dict[str, dict[str, t.A
     return spec
 
 
+def cloud_spec() -> dict[str, dict[str, t.Any]]:
+    """The option of modules that work on a self-hosted server and ask the cloud too; its variables count as ever."""
+    return {"cloud": {"type": "dict", "apply_defaults": True, "options": connection_spec(CLOUD)}}
+
+
 def environment_variable(kind: str, name: str) -> str | None:
     """The variable that stands in for an option; a module for both kinds reads those of self-hosted servers."""
     option = OPTIONS[name]
@@ -94,10 +104,18 @@ class Connection:
     device_identifier: str = ""
     device_name: str = ""
     ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     validate_certs: bool = True
     timeout: int = 30
     retries: int = 3
     rate_limit_wait: int = 300
+    lock_path: str | None = None
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether it is a cloud, which counts requests; a self-hosted server does not."""
+        return self.kind == CLOUD or regions.is_official(self.identity)
 
     @property
     def where(self) -> str:
@@ -112,6 +130,7 @@ def connection(kind: str, params: t.Mapping[str, t.Any]) -> Connection:
         check_url(option, url, allow_http=bool(params.get("allow_http")))
     if kind == SELF_HOSTED:
         _refuse_known_clouds(api, identity)
+    _refuse_impossible(params)
     client_id = str(params.get("client_id") or "").strip()
     return Connection(
         kind=kind,
@@ -124,11 +143,32 @@ def connection(kind: str, params: t.Mapping[str, t.Any]) -> Connection:
         device_identifier=str(params.get("device_identifier") or uuid.uuid5(_DEVICES, client_id)),
         device_name=str(params.get("device_name") or ""),
         ca_path=params.get("ca_path"),
+        client_cert=params.get("client_cert"),
+        client_key=params.get("client_key"),
         validate_certs=bool(params.get("validate_certs", True)),
-        timeout=int(params.get("timeout") or 30),
+        timeout=int(params.get("timeout", 30)),
         retries=int(params.get("retries") or 0),
         rate_limit_wait=int(params.get("rate_limit_wait") or 0),
+        lock_path=params.get("lock_path"),
     )
+
+
+def _refuse_impossible(params: t.Mapping[str, t.Any]) -> None:
+    for name, least in _LEAST.items():
+        given = params.get(name)
+        if given is not None and int(given) < least:
+            raise BitwardenError(f"{name} is {given}.", next_step=f"Give a number from {least} on.")
+    for name in ("device_identifier", "device_name"):
+        if len(str(params.get(name) or "")) > _DEVICE_LENGTH:
+            raise BitwardenError(
+                f"{name} has more than {_DEVICE_LENGTH} characters, and the server keeps no longer ones.",
+                next_step="Shorten it, or leave it at its default.",
+            )
+    if params.get("client_key") and not params.get("client_cert"):
+        raise BitwardenError(
+            "client_key is given without client_cert.",
+            next_step="Give the certificate that belongs to the key in client_cert.",
+        )
 
 
 def _addresses(kind: str, params: t.Mapping[str, t.Any]) -> tuple[str, str, str]:

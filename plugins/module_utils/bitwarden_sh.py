@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Drives C(bitwarden.sh), the supported tool, and keeps out of the way of others who do."""
+"""Knows C(bitwarden.sh), the supported tool, and keeps out of the way of others who run it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import re
 import time
 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.accounts import Answer
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.compose import Compose
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.deployment import STANDARD
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.docker_cli import Docker
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.private import private_place, write_private
 
-SETUP_IMAGE = "ghcr.io/bitwarden/setup"
+_SETUP_IMAGE = "ghcr.io/bitwarden/setup"
 _CERTBOT_IMAGE = "certbot/certbot"
-_VERSION = re.compile(r"^COREVERSION=[\"']?([^\"'\s]+)", re.MULTILINE)
+_VERSION = re.compile(r"^(CORE|WEB|KEYCONNECTOR)VERSION=[\"']?([^\"'\s]+)", re.MULTILINE)
+_PULLED_SETUP = re.compile(r"([\w.:/-]*bitwarden/setup):\$")
 _SCRIPTS = frozenset({"bitwarden.sh", "run.sh"})
 
 
@@ -27,7 +30,7 @@ class ScriptError(BitwardenError):
 def script_path(directory: str) -> str:
     """The script of an installation; its absence is told before anything else is tried."""
     path = os.path.join(directory, "bitwarden.sh")
-    for needed in (path, os.path.join(directory, "bwdata", "scripts", "run.sh")):
+    for needed in (path, worker_path(directory)):
         if not os.path.isfile(needed):
             raise ScriptError(
                 f"{needed} does not exist.",
@@ -36,11 +39,42 @@ def script_path(directory: str) -> str:
     return path
 
 
+def worker_path(directory: str) -> str:
+    """The script that does the work of C(bitwarden.sh)."""
+    return os.path.join(directory, "bwdata", "scripts", "run.sh")
+
+
+def pinned_versions(directory: str) -> dict[str, str]:
+    """What the script installs (C(core), C(web)); after C(updateself) it may be newer than what runs."""
+    found = _VERSION.findall(_text(script_path(directory)))
+    return {name.lower(): version for name, version in reversed(found)}
+
+
 def core_version(directory: str) -> str | None:
-    """The version that the script installs; after C(updateself) it may be newer than what runs."""
-    with open(script_path(directory), encoding="utf-8", errors="replace") as stream:
-        match = _VERSION.search(stream.read())
-    return match.group(1) if match else None
+    """The version of Bitwarden that the script installs."""
+    return pinned_versions(directory).get("core")
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
+
+
+def other_images(directory: str) -> list[str]:
+    """What a restart by the script fetches besides the images of the services."""
+    images = []
+    version = core_version(directory)
+    if version:
+        named = _PULLED_SETUP.search(_text(worker_path(directory)))
+        images.append(f"{named.group(1) if named else _SETUP_IMAGE}:{version}")
+    if uses_certbot(directory):
+        images.append(_CERTBOT_IMAGE)
+    return images
+
+
+def uses_certbot(directory: str) -> bool:
+    """Whether each start renews a certificate of Let's Encrypt first."""
+    return os.path.isdir(os.path.join(directory, "bwdata", "letsencrypt", "live"))
 
 
 def running_script(directory: str) -> str | None:
@@ -56,57 +90,56 @@ def running_script(directory: str) -> str | None:
         for position, word in enumerate(words[:3]):
             path = os.path.realpath(os.path.join(folder, word))
             if os.path.basename(word) in _SCRIPTS and path.startswith(base + os.sep):
-                return f"{os.path.basename(word)} {' '.join(words[position + 1 : position + 2])}".strip() + f" ({pid=})"
+                command = " ".join([os.path.basename(word), *words[position + 1 : position + 2]]).strip()
+                return f"{command} (pid {pid})"
     return None
 
 
-def wait_for_others(compose: Compose, timeout: float) -> None:
+def wait_for_others(docker: Docker, timeout: float) -> None:
     """Lets an update or a restart that somebody else has started come to its end."""
     end = time.monotonic() + timeout
     while True:
-        found = running_script(compose.directory) or _setup_container(compose)
+        found = running_script(docker.directory) or _one_off_container(docker)
         if found is None:
             return
         if time.monotonic() >= end:
             raise ScriptError(
-                f"{found} has been at work on {compose.directory} for {timeout:g} seconds; nothing was stopped.",
-                next_step="Wait until it has ended. A container 'setup' that was left behind is removed by "
-                "'docker rm -f setup'.",
+                f"{found} has been at work on {docker.directory} for {timeout:g} seconds; nothing was stopped.",
+                next_step="Wait until it has ended. A container 'setup' or 'certbot' that was left behind is removed "
+                "by 'docker rm -f NAME'.",
             )
         time.sleep(1)
 
 
-def _setup_container(compose: Compose) -> str | None:
-    result = compose.docker(["ps", "-a", "--format", "{{.Names}}"])
-    return "A container named setup" if "setup" in result.stdout.split() else None
+def _one_off_container(docker: Docker) -> str | None:
+    """A container whose name the script needs itself."""
+    if docker.deployment.kind != STANDARD:
+        return None
+    names = docker.docker(["ps", "-a", "--format", "{{.Names}}"]).stdout.split()
+    if "setup" in names:
+        return "A container named setup"
+    if "certbot" in names and uses_certbot(docker.directory):
+        return "A container named certbot"
+    return None
 
 
-def pull(compose: Compose, timeout: float) -> None:
-    """Fetches everything that the restart fetches, while the server still runs: a dead registry stops it half-way."""
-    advice = (
-        "Let the server reach the registry (ghcr.io and pkg-containers.githubusercontent.com), then run again; "
-        "nothing was stopped."
-    )
-    compose.checked(compose.compose("pull", timeout=timeout), "The images cannot be pulled.", advice)
-    images = []
-    version = core_version(compose.directory)
-    if version:
-        images.append(f"{SETUP_IMAGE}:{version}")
-    if os.path.isdir(os.path.join(compose.directory, "bwdata", "letsencrypt", "live")):
-        images.append(_CERTBOT_IMAGE)
-    for image in images:
-        compose.checked(compose.docker(["pull", image], timeout), f"The image {image} cannot be pulled.", advice)
+def run(docker: Docker, command: str, timeout: float) -> Answer:
+    """Runs the script; its exit status says little, so the caller looks for himself.
 
-
-def restart(compose: Compose, timeout: float) -> Answer:
-    """Runs C(bitwarden.sh restart); its exit status says little, so the caller looks for himself."""
+    If the caller dies the script goes on to its end, and the server comes up.
+    """
     # Without an answer to its question whether root is meant, the script ends before it does anything.
-    as_root = os.geteuid() == 0 and compose.account.name is None
-    script = script_path(compose.directory)
-    return compose.account.run(
-        [script, "restart"],
-        timeout=timeout,
-        cwd=compose.directory,
-        answer="y" if as_root else "",
-        one_output=True,
-    )
+    as_root = os.geteuid() == 0 and docker.account.name is None
+    script = script_path(docker.directory)
+    with private_place(docker) as place:
+        output = os.path.join(place, "output")
+        write_private(docker, output, "", 0o600)
+        return docker.account.run(
+            [script, command],
+            timeout=timeout,
+            cwd=docker.directory,
+            answer="y" if as_root else "",
+            one_output=True,
+            output=output,
+            first_on_path=docker.first_on_path,
+        )

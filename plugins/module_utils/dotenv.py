@@ -10,19 +10,24 @@ Bytes that are no UTF-8 travel as surrogates, so that a file can be taken apart 
 from __future__ import annotations
 
 import re
+import typing as t
+import unicodedata
 from dataclasses import dataclass, field
 
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import interpolate
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
 BOM = "\ufeff"
 
 # Compose is written in Go: its idea of a blank is not quite Python's.
 _BLANKS = "\t\v\f\r \x85\xa0"
-_SPACES = (
+SPACES = (
     _BLANKS + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-_EXPORT = re.compile(rf"export[{_BLANKS}]+")
-_ESCAPE = re.compile(r"\\(0[0-7]{1,3}|[abfnrtv$\"\\])")
+# Not all of these blanks make the word before them a keyword.
+_EXPORT = re.compile(rf"export[\t\n\f\r ][{_BLANKS}]*")
+_ESCAPE = re.compile(r"\\(0[0-9]{0,3}|[abfnrtv$\"\\])")
+_OCTAL = re.compile(r"[0-3][0-7]{2}")
 _ESCAPED = {
     "a": "\a",
     "b": "\b",
@@ -35,8 +40,6 @@ _ESCAPED = {
     "\\": "\\",
     "$": "$$",
 }
-_DOLLAR = re.compile(r"\$(?:(?P<escaped>\$)|(?P<named>[_a-zA-Z][_a-zA-Z0-9]*)|(?P<brace>\{))")
-_BRACED = re.compile(r"\{[_a-zA-Z][_a-zA-Z0-9]*(?:\}|:?[-?+].*?\})", re.DOTALL)
 
 
 class EnvFileError(BitwardenError):
@@ -45,7 +48,10 @@ class EnvFileError(BitwardenError):
 
 @dataclass(frozen=True)
 class Statement:
-    """One setting: its effective value, and the physical lines (from zero) that it stands on."""
+    """One setting: its effective value, and the physical lines (from zero) that it stands on.
+
+    A value that refers to variables is as written; C(template) is what compose fills in then.
+    """
 
     key: str
     value: str
@@ -55,6 +61,7 @@ class Statement:
     plain: bool
     interpolated: bool = False
     inherited: bool = False
+    template: str | None = None
 
 
 @dataclass
@@ -64,6 +71,8 @@ class Document:
     bom: str
     lines: list[str]
     statements: list[Statement] = field(default_factory=list)
+    # Words after a closing quotation mark, by the number of the statement: to compose they are names of their own.
+    strays: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def find(self, key: str) -> list[Statement]:
@@ -106,7 +115,7 @@ def parse(text: str, name: str) -> Document:
     number = 0
     while number < len(document.lines):
         body, _ending = split_ending(document.lines[number])
-        stripped = body.lstrip(_SPACES)
+        stripped = body.lstrip(SPACES)
         if not stripped or stripped.startswith("#"):
             number += 1
             continue
@@ -116,7 +125,8 @@ def parse(text: str, name: str) -> Document:
     return document
 
 
-def _malformed(name: str, number: int, problem: str) -> EnvFileError:
+def malformed(name: str, number: int, problem: str) -> EnvFileError:
+    """The error for a line that cannot be worked with; its text is not shown, for it may be a secret."""
     return EnvFileError(
         f"{name}, line {number + 1}: {problem}.",
         next_step="Correct that line by hand; nothing was changed.",
@@ -124,16 +134,16 @@ def _malformed(name: str, number: int, problem: str) -> EnvFileError:
 
 
 def _statement(document: Document, number: int, name: str) -> Statement:
-    body, _ending = split_ending(document.lines[number])
+    body, ending = split_ending(document.lines[number])
     if "\r" in body.rstrip("\r"):
-        raise _malformed(
+        raise malformed(
             name, number, "a carriage return stands inside the line, where Setup and compose see different lines"
         )
-    text = body.lstrip(_SPACES)
-    text = _EXPORT.sub("", text, count=1) if _EXPORT.match(text) else text
+    text = _after_export(body.lstrip(SPACES), number, name)
     key, separator, rest = _split_key(text, number, name)
     plain = separator == "=" and body.startswith(f"{key}=")
     if not separator:
+        _check_line_end(ending, number, name)
         document.warnings.append(
             f"{name}, line {number + 1}: no '=' in the line: compose takes the value from its caller, "
             "Bitwarden's setup drops the line."
@@ -142,8 +152,9 @@ def _statement(document: Document, number: int, name: str) -> Statement:
     raw = body.partition("=")[2]
     rest = rest.lstrip(_BLANKS)
     if rest[:1] not in {'"', "'"}:
-        value, interpolated = _expand(rest.partition(" #")[0].rstrip(_SPACES), number, name)
-        return Statement(key, value, number, number, raw, plain, interpolated)
+        template = rest.partition(" #")[0].rstrip(SPACES)
+        value, interpolated = _expand(template, number, name)
+        return Statement(key, value, number, number, raw, plain, interpolated, template=template)
     content, last = _quoted(document, number, rest, name)
     if last > number:
         document.warnings.append(
@@ -152,24 +163,43 @@ def _statement(document: Document, number: int, name: str) -> Statement:
         )
     if rest[0] == "'":
         return Statement(key, content, number, last, raw, plain)
-    value, interpolated = _expand(_ESCAPE.sub(_unescape, content), number, name)
-    return Statement(key, value, number, last, raw, plain, interpolated)
+    template = _ESCAPE.sub(_unescape, content)
+    value, interpolated = _expand(template, number, name)
+    return Statement(key, value, number, last, raw, plain, interpolated, template=template)
+
+
+def _after_export(text: str, number: int, name: str) -> str:
+    match = _EXPORT.match(text + "\n")
+    rest = text[match.end() :] if match else text
+    if not rest:
+        raise malformed(name, number, "nothing stands after 'export'")
+    return rest
+
+
+def _check_line_end(ending: str, number: int, name: str) -> None:
+    if not ending:
+        raise malformed(
+            name,
+            number,
+            "the file ends with a word: compose makes a variable without a name of it, and no container "
+            "starts with that",
+        )
 
 
 def _split_key(text: str, number: int, name: str) -> tuple[str, str, str]:
     match = re.search(r"[=:]", text)
-    key = (text[: match.start()] if match else text).rstrip(_SPACES)
+    key = (text[: match.start()] if match else text).rstrip(_BLANKS)
     for character in key:
-        if character.isalpha() or character.isnumeric() or character in "_.-[]":
+        if unicodedata.category(character)[0] in "LN" or character in "_.-[]":
             continue
         if character in _BLANKS:
-            raise _malformed(name, number, "a blank stands inside the name before '='")
+            raise malformed(name, number, "a blank stands inside the name before '='")
         # The whole line may be a password that lost its name: only the character is shown.
-        raise _malformed(name, number, f"the character {character!a} cannot stand in a name")
+        raise malformed(name, number, f"the character {character!a} cannot stand in a name")
     if match is None:
         return key, "", ""
     if not key:
-        raise _malformed(name, number, f"no name stands before '{match.group()}'")
+        raise malformed(name, number, f"no name stands before '{match.group()}'")
     return key, match.group(), text[match.end() :]
 
 
@@ -186,7 +216,7 @@ def _quoted(document: Document, number: int, rest: str, name: str) -> tuple[str,
                 content.append(character if character == quote else "\\" + character)
                 escaped = False
             elif character == quote:
-                _after_quote(document, text[position:], number, name)
+                _after_quote(document, text[position:], last, name)
                 return "".join(content), last
             elif character == "\\":
                 escaped = True
@@ -195,51 +225,62 @@ def _quoted(document: Document, number: int, rest: str, name: str) -> tuple[str,
         ending = document.lines[last][len(split_ending(document.lines[last])[0]) :]
         last += 1
         if last >= len(document.lines):
-            raise _malformed(name, number, f"the quotation mark {quote} is never closed")
+            raise malformed(name, number, f"the quotation mark {quote} is never closed")
         content.append(("\\" if escaped else "") + ending)
         escaped = False
         text, position = split_ending(document.lines[last])[0], 0
 
 
 def _after_quote(document: Document, trailing: str, number: int, name: str) -> None:
-    trailing = trailing.strip(_SPACES)
+    trailing = trailing.strip(SPACES)
     if not trailing or trailing.startswith("#"):
         return
-    if (
-        re.search(r"[=:]", trailing)
-        or re.search(rf"[{_BLANKS}]", trailing)
-        or not re.fullmatch(r"[\w.\[\]-]+", trailing)
-    ):
-        raise _malformed(name, number, "text stands after the closing quotation mark")
+    if trailing == "export" or not re.fullmatch(r"[\w.\[\]-]+", trailing, re.ASCII):
+        raise malformed(name, number, "text stands after the closing quotation mark")
+    _check_line_end(split_ending(document.lines[number])[1], number, name)
+    document.strays[len(document.statements)] = trailing
     document.warnings.append(
-        f"{name}, line {number + 1}: a word stands after the closing quotation mark; compose ignores it."
+        f"{name}, line {number + 1}: a word stands after the closing quotation mark; compose takes it for a name."
     )
 
 
 def _unescape(match: re.Match[str]) -> str:
     sequence = match.group(1)
-    return chr(int(sequence, 8) & 0xFF) if sequence[0] == "0" else _ESCAPED[sequence]
+    if sequence[0] != "0":
+        return _ESCAPED[sequence]
+    digits = sequence[1:]
+    return chr(int(digits, 8)) if _OCTAL.fullmatch(digits) else "\\" + digits
 
 
 def _expand(value: str, number: int, name: str) -> tuple[str, bool]:
     """Resolves C($$); a reference to a variable stays as written, and is told, since its value is the caller's."""
-    parts: list[str] = []
-    position = 0
-    interpolated = False
-    for match in _DOLLAR.finditer(value):
-        if match.start() < position:
-            continue
-        parts.append(value[position : match.start()])
-        position = match.end()
-        if match.group("escaped"):
-            parts.append("$")
-            continue
-        if match.group("brace"):
-            braced = _BRACED.match(value, match.start("brace"))
-            if braced is None:
-                raise _malformed(name, number, "'${' starts a variable that is not closed by '}' or has no name")
-            position = braced.end()
-        interpolated = True
-        parts.append(value[match.start() : position])
-    parts.append(value[position:])
-    return "".join(parts), interpolated
+    try:
+        return interpolate.as_written(value)
+    except interpolate.TemplateError as error:
+        raise malformed(name, number, str(error)) from error
+
+
+def resolve(document: Document, caller: t.Mapping[str, str], name: str) -> dict[str, str]:
+    """All variables as compose fills them in when it is called with that environment."""
+    found: dict[str, str] = {}
+
+    def _lookup(variable: str) -> str | None:
+        return caller.get(variable, found.get(variable))
+
+    def _inherit(variable: str) -> None:
+        if variable in caller:
+            found[variable] = caller[variable]
+
+    for number, statement in enumerate(document.statements):
+        if statement.inherited:
+            _inherit(statement.key)
+        elif statement.template is None:
+            found[statement.key] = statement.value
+        else:
+            try:
+                found[statement.key] = interpolate.substitute(statement.template, _lookup)
+            except interpolate.TemplateError as error:
+                raise malformed(name, statement.first, str(error)) from error
+        if number in document.strays:
+            _inherit(document.strays[number])
+    return found

@@ -9,18 +9,19 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import dotenv
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import dotenv, proxies
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.dotenv import Document, EnvFileError, Statement
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.env_wish import (
     BOOLEAN_KEYS,
+    COMPOSE,
     READ_BY_SETUP,
     SETUP_KEYS,
+    Dialect,
     Wish,
     canonical_key,
-    render,
 )
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.redact import (
-    INSTALLATION_ID,
+    INSTALLATION_IDS,
     is_secret,
     redact_line,
     shown,
@@ -56,15 +57,16 @@ class Plan:
     document: Document
 
 
-def merge(data: bytes, wish: Wish, name: str) -> Plan:
+def merge(data: bytes, wish: Wish, name: str, dialect: Dialect = COMPOSE, no_proxy_needs: t.Sequence[str] = ()) -> Plan:
     """The file with the wish fulfilled: one key is one line, and every other byte is as it was."""
-    document = dotenv.parse(dotenv.decode(data, name), name)
+    document = dialect.parse(dotenv.decode(data, name), name)
     replaced: dict[int, tuple[int, str]] = {}
     removed: set[int] = set()
     appended: list[str] = []
     changes: list[Change] = []
-    warnings = [*document.warnings, *_eaten_by_setup(document, wish, name)]
+    warnings = [*document.warnings, *(_eaten_by_setup(document, wish, name) if dialect.of_setup else ())]
     left_alone = set()
+    _check_strays(document, wish, name)
 
     for key, value in [*wish.keys.items(), *((key, None) for key in wish.absent)]:
         present = document.find(key)
@@ -72,21 +74,23 @@ def merge(data: bytes, wish: Wish, name: str) -> Plan:
         if key.lower() in wish.unless_disabled and before is not None and before.lower() in _DISABLED:
             left_alone.add(key)
             continue
-        if _settled(present, key, value):
+        if _settled(present, key, value, dialect):
             continue
         changes.append(Change(key, before, value))
         keep = present[0] if present and value is not None else None
         for statement in present:
             if statement is not keep:
                 removed.update(range(statement.first, statement.last + 1))
-        line = f"{key}={render(key, value)}" if value is not None else ""
+        line = f"{key}={dialect.render(key, value)}" if value is not None else ""
         if keep is not None:
             replaced[keep.first] = (keep.last, line)
         elif value is not None:
             appended.append(line)
 
     text = _assemble(document, replaced, removed, appended)
-    after = _verified(document, text, wish, left_alone, name)
+    after = _verified(document, dialect.parse(text, name), wish, left_alone, name)
+    if wish.keys or wish.absent:
+        proxies.check(after, no_proxy_needs, name)
     touched = _touched(document, replaced, removed)
     return Plan(
         data=dotenv.encode(text),
@@ -97,6 +101,17 @@ def merge(data: bytes, wish: Wish, name: str) -> Plan:
         warnings=tuple(warnings),
         document=after,
     )
+
+
+def _check_strays(document: Document, wish: Wish, name: str) -> None:
+    managed = {key.lower() for key in (*wish.keys, *wish.absent)}
+    for number, word in document.strays.items():
+        if word.lower() in managed:
+            raise EnvFileError(
+                f"{name}, line {document.statements[number].last + 1}: {word} stands once more after a closing "
+                "quotation mark, and compose takes it for a name.",
+                next_step="Remove that word by hand; nothing was changed.",
+            )
 
 
 def _eaten_by_setup(document: Document, wish: Wish, name: str) -> list[str]:
@@ -119,7 +134,7 @@ def read_values(document: Document, keys: t.Sequence[str]) -> dict[str, str | No
     for given in keys:
         key = canonical_key(given)
         values[given] = document.effective(key)
-        if key.lower() != INSTALLATION_ID and is_secret(key, values[given]):
+        if key.lower() not in INSTALLATION_IDS and is_secret(key, values[given]):
             raise EnvFileError(
                 f"{key} is a secret and is not read out.",
                 next_step="Remove the key from 'read'; no task needs its value.",
@@ -134,12 +149,14 @@ def same_value(key: str, one: str | None, other: str | None) -> bool:
     return one == other
 
 
-def _settled(present: t.Sequence[Statement], key: str, value: str | None) -> bool:
+def _settled(present: t.Sequence[Statement], key: str, value: str | None, dialect: Dialect) -> bool:
     if value is None or len(present) != 1:
         return value is None and not present
     (statement,) = present
     if statement.key != key or not statement.plain or statement.interpolated or statement.last != statement.first:
         return False
+    if not dialect.of_setup:
+        return same_value(key, statement.value, value)
     known = key in SETUP_KEYS
     if key.lower() in READ_BY_SETUP and statement.raw.strip('"').replace('\\"', '"') != value:
         return False
@@ -177,9 +194,8 @@ def _assemble(
     return document.bom + "".join(parts)
 
 
-def _verified(before: Document, text: str, wish: Wish, left_alone: t.Collection[str], name: str) -> Document:
-    """Reads the result again before anybody else does; a difference here is a mistake of this collection."""
-    after = dotenv.parse(text, name)
+def _verified(before: Document, after: Document, wish: Wish, left_alone: t.Collection[str], name: str) -> Document:
+    """Looks at the result before anybody else does; a difference here is a mistake of this collection."""
     managed = {key.lower() for key in (*wish.keys, *wish.absent)}
 
     def _others(document: Document) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import dotenv
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.dotenv import EnvFileError
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import dotenv, plain_env
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.dotenv import Document, EnvFileError
 
 # Setup puts these into global.override.env at every update, with a default (often a new secret) where one is missing.
 SETUP_KEYS = (
@@ -59,8 +59,20 @@ READ_BY_SETUP = frozenset(
         "globalsettings__identityserver__certificatepassword",
     }
 )
+_CONNECTION_STRING = "connectionstring"
 _SPELLING = {key.lower(): key for key in SETUP_KEYS + OTHER_KEYS}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one kind of env file is read and written."""
+
+    name: str
+    parse: t.Callable[[str, str], Document]
+    render: t.Callable[[str, str], str]
+    # Whether Bitwarden's setup rewrites such a file.
+    of_setup: bool
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ def canonical_key(key: str) -> str:
     return _SPELLING.get(key.lower(), key)
 
 
-def value_text(key: str, value: t.Any) -> str:
+def value_text(key: str, value: t.Any, dialect: Dialect | None = None) -> str:
     """A wished value as text; what would break the file or the server is refused with the reason."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if not isinstance(value, (str, int)):
@@ -105,7 +117,12 @@ def value_text(key: str, value: t.Any) -> str:
                 next_step="Give true or false.",
             )
         text = text.lower()
-    render(key, text)
+    if key.lower().endswith(_CONNECTION_STRING) and text.strip('"') != text:
+        raise EnvFileError(
+            f"The value for {key} begins or ends with a quotation mark, which the server takes away from it.",
+            next_step="Give the value without it; the module writes the quotation marks that the file needs.",
+        )
+    (dialect or COMPOSE).render(key, text)
     return text
 
 
@@ -140,8 +157,9 @@ def make_wish(
     lines: str | None,
     absent: t.Sequence[str],
     unless_disabled: t.Sequence[str],
+    dialect: Dialect | None = None,
 ) -> Wish:
-    """Checks what a user asks for, from a dictionary and from the lines of a template."""
+    """Checks what a user asks for, from a dictionary and from the lines of a template (by compose's rules)."""
     pairs: list[tuple[str, t.Any]] = list(keys.items())
     for statement in dotenv.parse(lines or "", "lines").statements:
         if statement.inherited or statement.interpolated:
@@ -155,7 +173,7 @@ def make_wish(
     for given, value in pairs:
         key = canonical_key(given)
         same = next((name for name in wanted if name.lower() == key.lower()), key)
-        text = value_text(key, value)
+        text = value_text(key, value, dialect)
         if wanted.get(same, text) != text or same != key:
             raise EnvFileError(f"{key} is given twice.", next_step="Give every key once, in one letter case.")
         wanted[key] = text
@@ -174,3 +192,10 @@ def _check_absent(key: str, wanted: t.Mapping[str, str]) -> None:
             "with a default value or a new secret.",
             next_step="Set the key to the value that it shall have.",
         )
+
+
+COMPOSE = Dialect("compose", dotenv.parse, render, of_setup=True)
+DIALECTS = {
+    "compose": COMPOSE,
+    "docker_run": Dialect("docker_run", plain_env.parse, plain_env.render, of_setup=False),
+}

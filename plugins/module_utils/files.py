@@ -143,7 +143,7 @@ def hard_links(path: str, status: os.stat_result) -> list[str]:
 def write(path: str, data: bytes, status: os.stat_result | None) -> None:
     """Puts the content into a new file beside the old one, and then in its place."""
     directory, name = os.path.split(path)
-    _remove_leftovers(directory, name)
+    remove_leftovers(directory, name)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}{_SUFFIX}")
     try:
         _write_new(temporary, data)
@@ -167,9 +167,9 @@ def _cure(error: OSError, directory: str) -> str:
     return f"Check {directory}: its rights, attributes (lsattr) and whether its file system is read-only."
 
 
-def _remove_leftovers(directory: str, name: str) -> None:
-    # The lock is held, so a temporary file of this name is left by a run that was killed, and it holds secrets.
-    for entry in os.listdir(directory):
+def remove_leftovers(directory: str, name: str) -> None:
+    """Removes what a run left that was killed: the lock is held, so such a file is nobody's, and it holds secrets."""
+    for entry in os.listdir(directory) if os.path.isdir(directory) else []:
         if entry.startswith(f".{name}.") and entry.endswith(_SUFFIX):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(directory, entry))
@@ -224,18 +224,56 @@ def backup(path: str, data: bytes, status: os.stat_result, directory: str) -> st
         directory, f"{os.path.basename(path)}.{time.strftime('%Y%m%dT%H%M%S')}.{time.time_ns() % 10**9:09d}"
     )
     try:
-        if not os.path.isdir(directory):
-            os.makedirs(directory, mode=0o700)
-            _chown_like(directory, status)
+        _private_directory(directory, status)
         _write_new(target, data)
         _chown_like(target, status)
     except OSError as error:
-        raise FileError(
-            f"No backup could be made in {directory}: {error.strerror}. {path} is as it was.",
-            next_step="Name another directory for backups, or free space.",
-        ) from error
+        raise _no_backup(directory, error) from error
     _sync_directory(directory)
     return target
+
+
+def private_copy(target: str, data: bytes, status: os.stat_result) -> None:
+    """Writes a copy, readable for the owner of the original only, at once or not at all."""
+    directory, name = os.path.split(target)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}{_SUFFIX}")
+    try:
+        _private_directory(directory, status)
+        remove_leftovers(directory, name)
+        _write_new(temporary, data)
+        _chown_like(temporary, status)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise _no_backup(directory, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+    _sync_directory(directory)
+
+
+def _no_backup(directory: str, error: OSError) -> FileError:
+    return FileError(
+        f"No backup could be made in {directory}: {error.strerror}. Nothing was changed.",
+        next_step="Name another directory for backups, or free space.",
+    )
+
+
+def _private_directory(directory: str, status: os.stat_result) -> None:
+    if not os.path.isdir(directory):
+        os.makedirs(directory, mode=0o700)
+        _chown_like(directory, status)
+
+
+def remove(path: str) -> None:
+    """Removes a file that may be gone already."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    except OSError as error:
+        raise FileError(
+            f"{path} cannot be removed as user {_own_name()}: {error.strerror}.",
+            next_step="Become root or its owner, or remove it by hand.",
+        ) from error
 
 
 def _chown_like(path: str, status: os.stat_result) -> None:

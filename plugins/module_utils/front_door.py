@@ -23,6 +23,8 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import
 
 # nginx answers /alive by itself, so only these two say that the services behind it are there.
 PATHS = ("/api/alive", "/identity/alive")
+# How versions of OpenSSL call an answer without TLS.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
 _INTERVAL = 0.25
 _PATIENCE = 10.0
 
@@ -114,6 +116,10 @@ def _unreachable(address: str, error: Exception) -> Problem:
         return Problem(
             f"The certificate of {address} is not trusted: {reason.verify_message}",
             "Give the server's own certificate authority as 'ca_path', or renew the certificate.",
+        )
+    if isinstance(reason, ssl.SSLError) and reason.reason in _NO_TLS:
+        return Problem(
+            f"{text} (it does not speak TLS)", "Give 'url' as http://, or the address of the proxy before it."
         )
     if isinstance(reason, socket.gaierror):
         return Problem(text, "Give 'url' with a name that the server itself can resolve.")

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from ansible.module_utils.basic import missing_required_lib
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import pace, secret_words
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
 if t.TYPE_CHECKING:
@@ -33,10 +35,11 @@ try:
     from requests.adapters import HTTPAdapter
     from requests.auth import AuthBase
     from urllib3 import disable_warnings
-    from urllib3.exceptions import InsecureRequestWarning
+    from urllib3.exceptions import HTTPError, InsecureRequestWarning
     from urllib3.util.retry import Retry
 except ImportError:
     REQUESTS_ERROR: str | None = traceback.format_exc()
+    HTTPError = OSError  # type: ignore[assignment,misc]
     AuthBase = object  # type: ignore[assignment,misc]  # only so that this file can be imported
 else:
     REQUESTS_ERROR = None
@@ -45,12 +48,30 @@ EMPTY = "an empty body"
 _QUOTED = 200
 _SHORTEST_SECRET = 8
 _DEFAULT_RETRY_AFTER = 60.0
+# Far more than any answer of Bitwarden's; whatever is longer is something else, or wants to fill the memory.
+_LONGEST_ANSWER = 16 * 1024 * 1024
+_CHUNK = 64 * 1024
+# For how many times the task's time limit an answer may go on coming in small parts.
+_PARTS = 10
+# Explanations may be as long as what a license forbids; no explanation is a book.
+_LONGEST_EXPLANATION = 2000
 _REDIRECTS = range(300, 400)
+# No answer with secrets in it is longer.
+_LONGEST_SECRETS = 1024 * 1024
+_CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionResetError)
 
 # OpenSSL's numbers for what is wrong with a certificate.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _UNKNOWN_CA = {2, 18, 19, 20, 21}
 _WRONG_NAME = {62, 64}
+# Its words for a missing, a refused and a mismatched certificate of this side.
+_CLIENT_CERTIFICATE = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "KEY_VALUES_MISMATCH",
+}
 
 
 class NetworkError(BitwardenError):
@@ -76,10 +97,7 @@ class Response:
     @property
     def json(self) -> t.Any:
         """The parsed body, or None where the body is no JSON."""
-        try:
-            return json.loads(self.text)
-        except ValueError:
-            return None
+        return _parsed(self.text)
 
 
 class _Bearer(AuthBase):
@@ -105,6 +123,7 @@ class Transport:
                 f"The CA file {connection.ca_path} does not exist where the module runs.",
                 next_step="Give ca_path as a path on the host that the task is delegated to.",
             )
+        _check_client_certificate(connection.client_cert, connection.client_key)
         self._connection = connection
         self._verify = (connection.ca_path or True) if connection.validate_certs else False
         if not connection.validate_certs:
@@ -114,6 +133,7 @@ class Transport:
         self._patience = float(connection.rate_limit_wait)
         self._secrets: set[str] = set()
         self._session = _session(connection.retries)
+        self._session.cert = _client_certificate(connection)
         self.server_time: datetime | None = None
         self.hide(connection.client_secret)
 
@@ -128,6 +148,11 @@ class Transport:
         if secret and len(secret) >= _SHORTEST_SECRET:
             self._secrets.add(secret)
 
+    def wait_for_turn(self) -> None:
+        """Let the logins of other tasks on this controller go first, as long as the task's patience lasts."""
+        directory = pace.state_directory(self._connection.lock_path)
+        self._patience -= pace.wait_for_turn(directory, self._connection.identity, self._patience, sleep=self._sleep)
+
     def request(
         self,
         method: str,
@@ -135,13 +160,14 @@ class Transport:
         *,
         bearer: str | None = None,
         headers: t.Mapping[str, str] | None = None,
-        form: t.Mapping[str, str] | None = None,
+        form: t.Mapping[str, str] | bytes | None = None,
         body: t.Any = None,
         timeout: int = 0,
     ) -> Response:
         """Send one request; a rate limit is obeyed as long as the task's patience lasts.
 
         C(timeout) is how long this request needs at least, whatever the task's own is.
+        C(form) may be bytes that go as they are, with their type in C(headers).
         """
         self.hide(bearer)
         seconds = max(timeout, self._connection.timeout)
@@ -169,13 +195,19 @@ class Transport:
                 timeout=(self._connection.timeout, seconds),
                 verify=self._verify,
                 allow_redirects=False,
+                stream=True,
             )
-        except (requests.RequestException, OSError) as error:
+            with answer:
+                content = _read(answer, time.monotonic() + _PARTS * seconds)
+        except (requests.RequestException, HTTPError, OSError) as error:
             raise self._network_error(method, url, error, seconds) from None
         self._note_time(answer.headers.get("Date"))
         if answer.status_code in _REDIRECTS:
             raise self._redirect_error(method, url, answer.headers.get("Location", ""))
-        text = answer.text
+        if content is None:
+            raise _too_long(method, url, answer.status_code)
+        text = _text(content, answer.encoding)
+        self._learn(text)
         return Response(method, url, answer.status_code, answer.headers, text, self._said(text, answer.headers))
 
     def _note_time(self, date: str | None) -> None:
@@ -185,13 +217,24 @@ class Transport:
             return
 
     def _said(self, text: str, headers: t.Mapping[str, str]) -> str:
-        said = _explanation(text) or headers.get("WWW-Authenticate", "") or EMPTY
+        # Before anything is cut, so that no part of a secret stays, and after escapes are resolved.
+        said = self._hidden(_explanation(self._hidden(text)) or headers.get("WWW-Authenticate", "") or EMPTY)
+        said = secret_words.masked(said[: 2 * _LONGEST_EXPLANATION])
+        return said if len(said) <= _LONGEST_EXPLANATION else said[:_LONGEST_EXPLANATION] + "…"
+
+    def _learn(self, text: str) -> None:
+        """What the server has handed out is not quoted either, should anybody repeat it."""
+        if len(text) <= _LONGEST_SECRETS:
+            for secret in secret_words.of(_parsed(text)):
+                self.hide(secret)
+
+    def _hidden(self, text: str) -> str:
         for secret in self._secrets:
-            said = said.replace(secret, "********")
-        return said
+            text = text.replace(secret, secret_words.HIDDEN)
+        return text
 
     def _redirect_error(self, method: str, url: str, location: str) -> BitwardenError:
-        target = location.split("?", 1)[0] or "nowhere"
+        target = secret_words.masked(self._hidden(location.split("?", 1)[0]))[:_QUOTED] or "nowhere"
         return NetworkError(
             f"{method} {url} was redirected to {target}; credentials are not sent after a redirect.",
             next_step="Correct the URL if that is where the server lives now; "
@@ -204,7 +247,7 @@ class Transport:
         said, next_step = _network_words(chain, seconds)
         # Trouble on the way says nothing about the server itself.
         elsewhere = (ssl.SSLError, socket.gaierror, requests.exceptions.ProxyError, requests.exceptions.SSLError)
-        down = not any(isinstance(item, elsewhere) for item in chain)
+        down = any(map(_cut_off, chain)) or not any(isinstance(item, elsewhere) for item in chain)
         return NetworkError(
             f"{method} {url} got no answer: {said}",
             next_step=next_step,
@@ -214,6 +257,8 @@ class Transport:
 
 def _session(retries: int) -> requests.Session:
     session = requests.Session()
+    # It is looked at even where redirects are not followed, and a malformed one would be an error of Python's.
+    session.get_redirect_target = lambda _answer: None  # type: ignore[method-assign,assignment]
     # Only what is safe to send twice: a connection that was never made, and GET when a gateway was in trouble.
     policy = Retry(
         total=retries,
@@ -231,11 +276,92 @@ def _session(retries: int) -> requests.Session:
     return session
 
 
+def _check_client_certificate(certificate: str | None, key: str | None) -> None:
+    """Refuse what the TLS library would only complain about later, or ask a passphrase for on somebody's terminal."""
+    for option, path in (("client_cert", certificate), ("client_key", key)):
+        if not path:
+            continue
+        try:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                content = stream.read()
+        except OSError as error:
+            raise BitwardenError(
+                f"The file {path} of {option} cannot be read where the module runs: {error.strerror}.",
+                next_step=f"Give {option} as a path on the host that the task is delegated to.",
+            ) from error
+        if "ENCRYPTED" in content and "PRIVATE KEY-----" in content:
+            raise BitwardenError(
+                f"The private key in {path} is encrypted, and nobody is there to type its passphrase.",
+                next_step="Give a key without a passphrase, in a file that only the user of the module may read.",
+            )
+
+
+def _client_certificate(connection: Connection) -> t.Any:
+    if connection.client_cert and connection.client_key:
+        return (connection.client_cert, connection.client_key)
+    return connection.client_cert
+
+
+def _read(answer: requests.Response, end: float) -> bytes | None:
+    """The whole body, or None where it is longer than any of Bitwarden's."""
+    content = bytearray()
+    for chunk in _chunks(answer):
+        content += chunk
+        if len(content) > _LONGEST_ANSWER:
+            return None
+        if time.monotonic() > end:
+            raise requests.Timeout("the answer comes drop by drop")
+    return bytes(content)
+
+
+def _chunks(answer: requests.Response) -> t.Iterator[bytes]:
+    """The body as it comes in; older urllib3 waits until a chunk is full."""
+    read1 = getattr(answer.raw, "read1", None)
+    if read1 is None:
+        yield from answer.iter_content(_CHUNK)
+        return
+    while chunk := read1(_CHUNK, decode_content=True):
+        yield chunk
+
+
+def _text(content: bytes, encoding: str | None) -> str:
+    """A body as text; JSON is UTF-8 whatever a guess at so few letters would say."""
+    for name in ("utf-8-sig", encoding or "utf-8"):
+        try:
+            return content.decode(name)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return content.decode("utf-8", "replace")
+
+
+def _too_long(method: str, url: str, status: int) -> BitwardenError:
+    return NetworkError(
+        f"{method} {url} answered {status} with more than {_LONGEST_ANSWER // 1024 // 1024} MiB, "
+        "and the rest was not read.",
+        next_step="Something else than Bitwarden answers there: correct the URL, or look at the proxy.",
+        details={"endpoint": f"{method} {url}", "status": status, "server_down": None},
+    )
+
+
 def _retry_after(response: Response) -> float:
+    """Seconds to wait; proxies may name a date instead."""
+    given = response.headers.get("Retry-After", "")
     try:
-        return max(0.0, float(response.headers.get("Retry-After", "")))
+        return max(0.0, float(given))
     except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(given)
+        return max(0.0, then.timestamp() - time.time())
+    except (TypeError, ValueError, IndexError, OverflowError):
         return _DEFAULT_RETRY_AFTER
+
+
+def _parsed(text: str) -> t.Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _explanation(text: str) -> str:
@@ -244,15 +370,15 @@ def _explanation(text: str) -> str:
         return ""
     try:
         body = json.loads(text)
-    except ValueError:
-        return re.sub(r"\s+", " ", text).strip()[:_QUOTED]
+    except (ValueError, RecursionError):
+        return secret_words.masked(re.sub(r"\s+", " ", text[:_LONGEST_EXPLANATION])).strip()[:_QUOTED]
     if not isinstance(body, dict):
         return f"JSON ({type(body).__name__})"
     if "error" in body:
         model = body.get("ErrorModel")
         details = [body.get("error_description"), model.get("Message") if isinstance(model, dict) else None]
         # Where both exist one is often for programs, the other for people.
-        return ": ".join(map(str, dict.fromkeys(filter(None, [body["error"], *details]))))
+        return ": ".join(dict.fromkeys(str(part) for part in [body["error"], *details] if part))
     if "message" in body:
         return " ".join([str(body["message"]), *_validation_errors(body.get("validationErrors"))])
     return f"JSON with the keys {', '.join(sorted(map(str, body)))[:_QUOTED]}"
@@ -270,10 +396,28 @@ def _network_words(chain: t.Sequence[BaseException], timeout: int) -> tuple[str,
     certificate = next((item for item in chain if isinstance(item, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
         return _certificate_words(certificate)
+    return _way_words(chain, timeout) or (
+        f"{_root(chain)}.",
+        "Check the host name, DNS and the firewall from the host that the task is delegated to.",
+    )
+
+
+def _way_words(chain: t.Sequence[BaseException], timeout: int) -> tuple[str, str] | None:
+    if any(isinstance(item, _CUT) for item in chain):
+        return (
+            "the connection was closed before the whole answer had come.",
+            "See whether the server restarts, or something on the way cuts connections; then run again: "
+            "what was done all the same is found done.",
+        )
     if any(isinstance(item, requests.exceptions.ProxyError) for item in chain):
         return (
             f"the proxy did not let it through ({_root(chain)}).",
             "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY where the module runs, and that the proxy allows this host.",
+        )
+    if any(getattr(item, "reason", "") in _CLIENT_CERTIFICATE for item in chain):
+        return (
+            "the other end wants a client certificate, and got none or not the right one.",
+            "Give client_cert and client_key (they must belong together), signed by a CA that the other end knows.",
         )
     if any(isinstance(item, requests.exceptions.SSLError) for item in chain):
         return (
@@ -285,10 +429,7 @@ def _network_words(chain: t.Sequence[BaseException], timeout: int) -> tuple[str,
             f"nothing came within {timeout} seconds.",
             "A firewall that drops packets looks like this: open 443 to this host, or raise timeout.",
         )
-    return (
-        f"{_root(chain)}.",
-        "Check the host name, DNS and the firewall from the host that the task is delegated to.",
-    )
+    return None
 
 
 def _certificate_words(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
@@ -323,6 +464,11 @@ def _causes(error: BaseException) -> t.Iterator[BaseException]:
         seen.add(id(item))
         yield item
         queue += [getattr(item, "reason", None), item.__cause__, item.__context__, *item.args]
+
+
+def _cut_off(error: BaseException) -> bool:
+    """Whether the other end hung up in the handshake: a forwarded port answers for a server that does not run."""
+    return isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def _root(chain: t.Sequence[BaseException]) -> str:

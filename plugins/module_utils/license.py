@@ -46,14 +46,18 @@ class Policy:
         return cls(timedelta(days=max_age), timedelta(days=renew_before))
 
 
-def parse_date(text: str | None) -> datetime | None:
-    """A date of Bitwarden's: up to seven digits of fraction, and UTC where no zone is given."""
-    match = _DATE.fullmatch(text or "")
+def parse_date(text: t.Any) -> datetime | None:
+    """A date of Bitwarden's: up to seven digits of fraction, and UTC where no zone is given; None for all else."""
+    match = _DATE.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return None
     moment, fraction, zone = match.groups()
     micro = (fraction or "")[:_MICROSECONDS].ljust(_MICROSECONDS, "0")
-    return datetime.fromisoformat(f"{moment}.{micro}" + ("+00:00" if zone in {None, "Z"} else zone))
+    try:
+        found = datetime.fromisoformat(f"{moment}.{micro}" + ("+00:00" if zone in {None, "Z"} else zone))
+        return found.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
 
 
 def due_without_license(policy: Policy, *, enabled: bool, last_sync: str | None, now: datetime) -> Due | None:

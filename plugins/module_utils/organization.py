@@ -20,6 +20,10 @@ PLANS = {0: "free", 1: "families", 2: "teams", 3: "enterprise", 4: "teams_starte
 PLANS_WITH_BILLING_SYNC = ("teams", "enterprise")
 
 
+class NoSuchOrganization(BitwardenError):
+    """The account sees no organization of that name or id."""
+
+
 @dataclass(frozen=True)
 class Organization:
     """One organization, seen by the account that logged in."""
@@ -30,6 +34,7 @@ class Organization:
     status: str
     plan: str
     enabled: bool
+    seats: int | None = None
 
     @property
     def owned(self) -> bool:
@@ -53,6 +58,7 @@ class Organization:
             status=_word(STATUSES, row.get("status")),
             plan=_word(PLANS, plan),
             enabled=bool(row.get("enabled")),
+            seats=seats if isinstance(seats := row.get("seats"), int) else None,
         )
 
     def as_dict(self) -> dict[str, t.Any]:
@@ -64,6 +70,7 @@ class Organization:
             "status": self.status,
             "plan": self.plan,
             "enabled": self.enabled,
+            "seats": self.seats,
             "billing_sync_allowed": self.billing_sync_allowed,
         }
 
@@ -87,7 +94,8 @@ class BillingSync:
     def of_response(cls, body: t.Mapping[str, t.Any]) -> BillingSync:
         """The connection out of the server's answer, which is one even where there is none."""
         # The server gives the inside of config in another case than everything around it.
-        config = {str(key).lower(): value for key, value in (body.get("config") or {}).items()}
+        given = body.get("config")
+        config = {str(key).lower(): value for key, value in given.items()} if isinstance(given, dict) else {}
         return cls(
             id=body.get("id"),
             enabled=bool(body.get("enabled")),
@@ -133,10 +141,11 @@ def find(organizations: t.Sequence[Organization], wanted: str, server: str) -> O
             next_step="Give the id of the one that is meant.",
         )
     seen = ", ".join(sorted(f"{item.name} ({item.id})" for item in organizations)) or "none"
-    raise BitwardenError(
+    raise NoSuchOrganization(
         f"The account sees no organization {wanted!r} at {server}; it sees: {seen}.",
         next_step="Correct the name or id (at the cloud and at the self-hosted server an organization has different "
         "ids), or use the API key of a member of it.",
+        details={"organization_missing": True},
     )
 
 

@@ -69,6 +69,12 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def is_official(url: str) -> bool:
+    """Whether an address is the API or the identity service of one of Bitwarden's own regions."""
+    host = urlsplit(url).hostname
+    return any(host in {urlsplit(one.api).hostname, urlsplit(one.identity).hostname} for one in REGIONS.values())
+
+
 def resolve(region: str | t.Mapping[str, t.Any]) -> Region:
     """The region of that name (in any case), or the one that a dictionary describes."""
     if isinstance(region, str):

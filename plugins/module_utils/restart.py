@@ -2,69 +2,43 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Brings the running containers to what the files say, and proves it."""
+"""Brings an installation to the wanted state, and proves it."""
 
 from __future__ import annotations
 
-import calendar
 import contextlib
+import signal
 import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import bitwarden_sh, compose, files
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.accounts import Answer
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.compose import Compose, Container, Drift, Service
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
+    bitwarden_sh,
+    drift,
+    files,
+    images,
+    preflight,
+    rollback,
+    verdict,
+)
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.docker_cli import Project
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.drift import Drift
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.front_door import FrontDoor, Problem, Watch
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.front_door import FrontDoor, Watch
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.tools import Tool
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.verdict import Trial
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.view import (
+    START_PERIOD,
+    View,
+    look,
+    look_at_containers,
+)
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.way_back import RESCUE_WAIT, WayBack
 
-FRONT_DOOR = "front door"
-# Services answer some time after their containers have started; an older one that does not answer is broken.
-_START_PERIOD = 120.0
+CURRENT, RESTARTED, STARTED, STOPPED = "current", "restarted", "started", "stopped"
+STATES = (CURRENT, RESTARTED, STARTED, STOPPED)
+NOTHING_STOPPED = "as it was: nothing was stopped"
 _SHORT_WAIT = 5.0
-_RESCUE_WAIT = 120.0
-_OUTPUT_LINES = 20
-
-
-@dataclass(frozen=True)
-class View:
-    """The stack at one moment."""
-
-    files: dict[str, Service]
-    expected: dict[str, Service]
-    containers: dict[str, Container]
-    drift: list[Drift]
-
-    @property
-    def states(self) -> dict[str, str]:
-        """The state of each service in words."""
-        return compose.states(self.expected, self.containers)
-
-    @property
-    def stopped(self) -> list[Drift]:
-        """Services that lack a running container."""
-        return [drift for drift in self.broken if drift.key is None]
-
-    @property
-    def broken(self) -> list[Drift]:
-        """What is left to complain of after a restart: health needs half a minute to be known."""
-        return [drift for drift in self.drift if drift.what != "is unhealthy"]
-
-    @property
-    def starting(self) -> bool:
-        """Whether a container is so young that its silence means nothing."""
-        return any(c.health == "starting" or _age(c.started) < _START_PERIOD for c in self.containers.values())
-
-    def version(self) -> str | None:
-        """The version of the running api, else the one in the files."""
-        holder = self.containers.get("api") or self.files.get("api")
-        return holder.image.rpartition(":")[2] if holder and ":" in holder.image else None
-
-
-def _age(started: str) -> float:
-    with contextlib.suppress(ValueError):
-        return time.time() - calendar.timegm(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S"))
-    return float("inf")
 
 
 @dataclass
@@ -73,76 +47,135 @@ class Outcome:
 
     view: View
     drift: list[Drift]
+    changed: bool = False
     restarted: bool = False
     downtime: float = 0.0
     warnings: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def to_the_end() -> t.Iterator[None]:
+    """A lost connection hangs up on the module; a restart that was begun must not end half-way with it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @dataclass
 class Stack:
     """One installation with its wishes and limits."""
 
-    project: Compose
+    tool: Tool
     environment: t.Mapping[str, str | None]
     door: FrontDoor | None
     make_door: t.Callable[[str], FrontDoor]
     timeout: float
     lock_timeout: float
+    state: str = CURRENT
+    pull: str = "always"
+    min_free_space: int = 0
+    rollback: bool = True
 
-    def look(self) -> View:
-        """Reads files and containers; changes nothing."""
-        wanted = self.project.wanted()
-        expected = compose.overlay(wanted, self.environment)
-        containers = compose.by_service(expected, self.project.containers())
-        drift = compose.find_drift(expected, containers, self.project.image_environment)
-        return View(wanted, expected, containers, drift)
+    @property
+    def project(self) -> Project:
+        """What is looked at."""
+        return self.tool.project
 
     def front_door(self, view: View) -> FrontDoor:
         """The address given, or the one that the server believes to have."""
         if self.door is None:
-            values = [s.environment[compose.VAULT_KEY] for s in view.files.values() if _has_own_address(s)]
-            if not values:
+            address = self.project.address(view.files)
+            if address is None:
                 raise BitwardenError(
-                    f"No service in {self.project.docker_directory} has {compose.VAULT_KEY}: its address is unknown.",
-                    next_step="Give 'url'.",
+                    f"The settings of {self.project.directory} do not name its own address.", next_step="Give 'url'."
                 )
-            self.door = self.make_door(values[0])
+            self.door = self.make_door(address)
         return self.door
+
+    def converge(self, check_mode: bool) -> Outcome:
+        """Changes something when, and only when, the state differs from the wanted one."""
+        return self._stop(check_mode) if self.state == STOPPED else self._start(check_mode)
 
     def measure(self) -> tuple[View, list[Drift]]:
         """The stack and all that is wrong with it.
 
         Where a restart is due anyway the front door is asked only whether it could say afterwards that all is well.
         """
-        view = self.look()
+        view, wrong = self._settled()
         door = self.front_door(view)
-        patience = 0.0 if view.drift else min(_START_PERIOD if view.starting else _SHORT_WAIT, self.timeout)
+        due = bool(wrong) or self.state == RESTARTED
+        patience = 0.0 if due else min(START_PERIOD if view.starting else _SHORT_WAIT, self.timeout)
         problem = door.wait(patience)
         if problem is not None and problem.fixed:
             raise BitwardenError(
                 f"The front door cannot be asked: {problem.text}. Nothing was stopped.", next_step=problem.next_step
             )
-        if view.drift or problem is None:
-            return view, view.drift
-        return view, [Drift(FRONT_DOOR, problem.text)]
+        if problem is not None:
+            self._refuse_another_address(view, door, problem.text)
+        return view, wrong if wrong or problem is None else verdict.front_door_drift(problem)
 
-    def bring_up_to_date(self, check_mode: bool) -> Outcome:
-        """Restarts when, and only when, something differs."""
-        view, drift = self.measure()
-        if not drift or check_mode:
-            return Outcome(view, drift)
-        self._refuse_contradictions(view)
+    def _refuse_another_address(self, view: View, door: FrontDoor, problem: str) -> None:
+        """A wrong address never answers; then a good start would look like a bad one, and good settings be put back."""
+        own = (self.project.address(view.files) or "").rstrip("/")
+        if own and own != door.url and self.make_door(own).problem() is None:
+            raise BitwardenError(
+                f"{problem}, while the server answers under its own address {own}. Nothing was stopped.",
+                next_step="Give 'url' as the address under which clients reach this server.",
+            )
+
+    def _settled(self) -> tuple[View, list[Drift]]:
+        """After a reboot services restart a few times until all the others are there."""
+        end = time.monotonic() + min(START_PERIOD, self.timeout)
+        while True:
+            view = look(self.project, {} if self.state == STARTED else self.environment)
+            wrong = [one for one in view.drift if self.state != STARTED or one.kind in {drift.STATE, drift.HEALTH}]
+            passing = wrong and view.starting and all(one.passing for one in wrong)
+            if not passing or self.state == RESTARTED or time.monotonic() >= end:
+                return view, wrong
+            time.sleep(1)
+
+    def _start(self, check_mode: bool) -> Outcome:
+        view, wrong = self.measure()
+        if not wrong and self.state != RESTARTED:
+            if not check_mode:
+                self._tidy()
+            return Outcome(view, [])
+        self.tool.check()
+        preflight.check(self.project, view.expected, self.min_free_space)
+        if check_mode:
+            return Outcome(view, wrong, changed=True)
         with files.locked(self.project.directory, self.lock_timeout):
             bitwarden_sh.wait_for_others(self.project, self.lock_timeout)
+            self.tool.heal()
             # Whoever was waited for may have restarted the stack already.
-            view, drift = self.measure()
-            if not drift:
-                return Outcome(view, drift)
-            bitwarden_sh.pull(self.project, self.timeout)
-            return self._restart(self.front_door(view), drift)
+            view, wrong = self.measure()
+            if not wrong and self.state != RESTARTED:
+                self._accept()
+                return Outcome(view, [])
+            self._refuse_contradictions(view)
+            notes = self._prepare(view)
+            with to_the_end():
+                outcome = self._restart(view, wrong)
+            outcome.warnings[:0] = notes
+            return outcome
+
+    def _tidy(self) -> None:
+        """Removes what runs have left that were killed, unless somebody is at work who needs it."""
+        with contextlib.suppress(files.FileError), files.locked(self.project.directory, 0):
+            if bitwarden_sh.running_script(self.project.directory) is None:
+                self.tool.heal()
+                self._accept()
+
+    def _accept(self) -> None:
+        """What runs now is what the files say, and it answers: nothing older is gone back to."""
+        if self.state != STARTED:
+            self.tool.accept()
+            rollback.forget(self.project.deployment.env_file)
 
     def _refuse_contradictions(self, view: View) -> None:
-        found = compose.contradictions(view.files, view.expected)
+        found = drift.contradictions(view.files, view.expected)
         if found:
             first = found[0]
             raise BitwardenError(
@@ -150,90 +183,78 @@ class Stack:
                 "a restart would not help, and nothing was stopped.",
                 next_step="Look for the key in docker-compose.override.yml ('environment' there wins over env files) "
                 "and in the env file itself.",
-                details={"contradictions": [drift.shown() for drift in found]},
+                details={"contradictions": [one.shown() for one in found]},
             )
 
-    def _restart(self, door: FrontDoor, drift: list[Drift]) -> Outcome:
-        with Watch(door) as watch:
-            end = time.monotonic() + self.timeout
-            script = bitwarden_sh.restart(self.project, self.timeout)
-            view, problem = self._settle(watch, end, hopeless=script.status != 0)
-            outcome = Outcome(view, drift, restarted=True)
+    def _prepare(self, view: View) -> list[str]:
+        """Everything that the start needs is fetched, and there is still room for the rest; warnings."""
+        wanted, others = [service.image for service in view.files.values()], self.tool.other_images()
+        notes = []
+        try:
+            images.pull(self.project, wanted, others, self.pull, self.timeout)
+        except BitwardenError as error:
+            # A server that is down has nothing to lose, and a registry is not needed for what is there.
+            if self.front_door(view).problem() is None or not all(map(self.project.has_image, [*wanted, *others])):
+                raise
+            notes.append(f"{error.message} The server is down and has all its images: it is started with those.")
+        preflight.check_free_space(self.project, self.project.root_directory(), self.min_free_space)
+        return notes
+
+    def _restart(self, before: View, wrong: list[Drift]) -> Outcome:
+        with Watch(self.front_door(before)) as watch:
+            began, end = time.time(), time.monotonic() + self.timeout
+            act = self.tool.start if self.state == STARTED else self.tool.restart
+            said = act(before.files, wrong, self.timeout)
+            trial = Trial(self.project, self.environment, watch, before)
+            outcome = Outcome(before, wrong, changed=True, restarted=True)
+            left = verdict.left_running(trial, began) if said.status == 0 else []
+            if left:
+                # The script goes on when its question what runs fails; then nginx has the old services' addresses.
+                outcome.warnings.append(
+                    f"{self.tool.label} left containers running: {', '.join(left)}. They were stopped."
+                )
+                said = self.tool.again(before.files, self.timeout)
+            trial.judge(end, hopeless=said.status != 0)
             # Only what is not there is started: 'up -d' beside running containers leaves nginx with old addresses.
-            if problem is not None and view.stopped:
-                rescue = self.project.compose("up", "-d", timeout=self.timeout)
-                end = time.monotonic() + min(_RESCUE_WAIT, self.timeout)
-                outcome.view, problem = self._settle(watch, end, hopeless=rescue.status != 0)
-                outcome.warnings.append(self._summary(script) + " The stack was started by 'docker compose up -d'.")
-            elif script.status != 0:
-                outcome.warnings.append(self._summary(script) + " The stack is up and as wanted all the same.")
-            outcome.downtime = watch.downtime
-            if problem is not None:
-                raise self._failure(outcome, script, problem)
+            if trial.problem is not None and trial.view.stopped:
+                rescue = self.tool.rescue(trial.view.files, self.timeout)
+                trial.judge(time.monotonic() + min(RESCUE_WAIT, self.timeout), hopeless=rescue.status != 0)
+                outcome.warnings.append(f"{verdict.summary(self.tool, said)} What was missing was started once more.")
+            elif said.status != 0 and trial.problem is None:
+                outcome.warnings.append(
+                    f"{verdict.summary(self.tool, said)} The stack is up and as wanted all the same."
+                )
+            outcome.warnings += [trial.warning] if trial.warning else []
+            if trial.problem is not None:
+                raise WayBack(self.tool, self.rollback, self.timeout).failure(trial, said, wrong)
+            outcome.view, outcome.downtime = trial.view, watch.downtime
+        self._accept()
         return outcome
 
-    def _settle(self, watch: Watch, end: float, *, hopeless: bool) -> tuple[View, Problem | None]:
-        """Waits until the front door answers and the containers are as wanted.
-
-        Where the program that starts them has failed, what is not there is not waited for.
-        """
-        began = time.monotonic()
-        while True:
-            asked, problem = watch.seen_since(began)
-            over = time.monotonic() >= end
-            view = self._glance(over) if over or hopeless or (asked and problem is None) else None
-            if view is not None:
-                if asked and problem is None and not view.broken:
-                    return view, None
-                if over or (hopeless and view.broken):
-                    words = _words(view.broken)
-                    return view, Problem(words) if words else problem or Problem("the front door was not asked yet")
-            time.sleep(0.5)
-
-    def _glance(self, must: bool) -> View | None:
-        """The stack, or None while containers come and go between two questions."""
-        try:
-            return self.look()
-        except BitwardenError:
-            if must:
-                raise
-            return None
-
-    def _summary(self, script: Answer) -> str:
-        said = self._tail(script)
-        return f"'bitwarden.sh restart' ended with status {script.status}" + (f": {said[-1]}." if said else ".")
-
-    def _tail(self, result: Answer) -> list[str]:
-        text = self.project.redacted(result.stdout + result.stderr)
-        return [line.rstrip() for line in text.splitlines() if line.strip()][-_OUTPUT_LINES:]
-
-    def _failure(self, outcome: Outcome, script: Answer, problem: Problem) -> BitwardenError:
-        view = outcome.view
-        troubled = [name for name, state in view.states.items() if state != "running"]
-        logs = self._tail(self.project.compose("logs", "--tail", str(_OUTPUT_LINES), *troubled)) if troubled else []
-        listed = ", ".join(f"{name} {state}" for name, state in view.states.items() if name in troubled)
-        return BitwardenError(
-            f"The stack in {self.project.directory} is not as wanted after a restart. "
-            f"{self._summary(script)} Now: {problem.text}; {listed or 'all containers run'}.",
-            next_step="Read 'script_output' and 'logs', correct the cause, then run the playbook again "
-            f"(or {self.project.directory}/bitwarden.sh start).",
-            details={
-                "changed": True,
-                "restarted": True,
-                "downtime": outcome.downtime,
-                "drift": [drift.shown() for drift in outcome.drift],
-                "remaining": [drift.shown() for drift in view.broken],
-                "containers": view.states,
-                "script_output": self._tail(script),
-                "logs": logs,
-            },
-        )
-
-
-def _has_own_address(service: Service) -> bool:
-    marked = not compose.OVERRIDE_MARKS.isdisjoint(key.lower() for key in service.environment)
-    return marked and compose.VAULT_KEY in service.environment
-
-
-def _words(drift: t.Sequence[Drift]) -> str:
-    return ", ".join(f"{d.service} {d.key + ' ' if d.key else ''}{d.what}" for d in drift[:3])
+    def _stop(self, check_mode: bool) -> Outcome:
+        self.project.root_directory()
+        view = look_at_containers(self.project)
+        wrong = [Drift(name, f"is {view.states[name]}") for name in view.running]
+        if not wrong or check_mode:
+            return Outcome(view, wrong, changed=bool(wrong))
+        with files.locked(self.project.directory, self.lock_timeout):
+            bitwarden_sh.wait_for_others(self.project, self.lock_timeout)
+            self.tool.heal()
+            with to_the_end():
+                said = self.tool.stop(self.timeout)
+                view = look_at_containers(self.project)
+                if view.running:
+                    said = self.tool.end(self.timeout)
+                    view = look_at_containers(self.project)
+        if view.running:
+            raise BitwardenError(
+                f"Containers in {self.project.directory} still run: {', '.join(view.running)}. "
+                f"{verdict.summary(self.tool, said)}",
+                next_step="Look at 'docker ps', and at what 'script_output' says.",
+                details={
+                    "server_state": f"half stopped: {', '.join(view.running)} run",
+                    "containers": view.states,
+                    "script_output": verdict.tail(self.project, said),
+                },
+            )
+        return Outcome(view, wrong, changed=True)

@@ -6,15 +6,21 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import replace
 from http import HTTPStatus
 
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import identity, license, organization, remedies
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
+    identity,
+    license,
+    organization,
+    regions,
+    remedies,
+    server_versions,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import CLOUD, SELF_HOSTED, connection
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError, fail
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.http import EMPTY, Response, Transport
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.http import Response, Transport
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization import BillingSync, Organization
 
 if t.TYPE_CHECKING:
@@ -24,11 +30,11 @@ if t.TYPE_CHECKING:
     from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import Connection
     from ansible_collections.selfhosted.bitwarden.plugins.module_utils.regions import Region
 
-OLDEST_SERVER = "2023.2.0"
 NOT_FOUND = "Resource not found."
 _BILLING_SYNC = 1
 # The server itself waits 100 seconds for the cloud before it gives up, and nginx 90 for the server.
 _SYNC_SECONDS = 120
+_UNKNOWN_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _NO_INSTALLATION = "00000000-0000-0000-0000-000000000000"
 
 
@@ -41,6 +47,7 @@ class Server:
         self._transport = transport
         self._login: identity.Login | None = None
         self._profile: dict[str, t.Any] | None = None
+        self._configuration: t.Any = None
 
     @property
     def login(self) -> identity.Login:
@@ -69,14 +76,18 @@ class Server:
         response = self._transport.request("GET", f"{self.connection.api}/installations/{installation_id}")
         if response.status == HTTPStatus.NOT_FOUND:
             if response.said != NOT_FOUND:
-                self._require_official(response)
+                server_versions.require_bitwarden(self._config_object(), self.name, self.connection.api)
             else:
                 return None
-        return self._object(remedies.INSTALLATION, f"Asking {self.name} for the installation", response)
+        return self.object_of(remedies.INSTALLATION, f"Asking {self.name} for the installation", response)
 
     def require_cloud(self) -> None:
-        """Prove without credentials that a Bitwarden cloud answers: only a cloud knows of installations."""
-        self.installation(_NO_INSTALLATION)
+        """Prove without credentials that a Bitwarden cloud answers: only a cloud knows of installations.
+
+        Bitwarden's own addresses need no proof beyond their certificate, and are asked as little as can be.
+        """
+        if not regions.is_official(self.connection.api):
+            self.installation(_NO_INSTALLATION)
 
     def elsewhere(self, region: Region) -> Server:
         """The same caller at another region."""
@@ -87,12 +98,14 @@ class Server:
 
     def email(self) -> str:
         """The account's address."""
-        return str(self._profile_object().get("email") or "")
+        return str(self.profile().get("email") or "")
 
     def organizations(self) -> list[Organization]:
         """What the account belongs to, each organization once, also where it was accepted but not yet confirmed."""
-        profile = self._profile_object()
-        rows = [*(profile.get("organizationsNew") or []), *(profile.get("organizations") or [])]
+        profile = self.profile()
+        # Whoever manages an organization for a provider counts as its owner, and comes last to be taken as that.
+        lists = (profile.get(name) for name in ("organizationsNew", "organizations", "providerOrganizations"))
+        rows = [row for part in lists if isinstance(part, list) for row in part if isinstance(row, dict)]
         return organization.unique(Organization.of_profile(row) for row in rows)
 
     def owned_organization(self, wanted: str) -> Organization:
@@ -100,10 +113,11 @@ class Server:
         found = organization.find(self.organizations(), wanted, self.name)
         return organization.require_owner(found, self.name)
 
-    def _profile_object(self) -> dict[str, t.Any]:
-        if self._profile is None:
-            response = self._call("GET", "/accounts/profile")
-            self._profile = self._object(remedies.PROFILE, f"Reading the account's profile at {self.name}", response)
+    def profile(self, *, fresh: bool = False) -> dict[str, t.Any]:
+        """The account's profile as the server gives it; C(fresh) asks anew."""
+        if self._profile is None or fresh:
+            response = self.call("GET", "/accounts/profile")
+            self._profile = self.object_of(remedies.PROFILE, f"Reading the account's profile at {self.name}", response)
         return self._profile
 
     # The billing sync key at the cloud.
@@ -111,33 +125,61 @@ class Server:
     def key_dates(self, organization_id: str) -> list[str]:
         """When each billing sync key of the organization was made or rotated; no password needed, no key returned."""
         what = f"Asking {self.name} whether the organization has a billing sync token"
-        response = self._call("GET", f"/organizations/{organization_id}/api-key-information/{_BILLING_SYNC}")
-        body = self._object(remedies.KEY_INFORMATION, what, response)
-        return [str(row.get("revisionDate")) for row in body.get("data") or []]
+        response = self.call("GET", f"/organizations/{organization_id}/api-key-information/{_BILLING_SYNC}")
+        body = self.object_of(remedies.KEY_INFORMATION, what, response)
+        rows = body.get("data")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            # Taken for none it would let a first token be made beside another one.
+            raise BitwardenError(
+                f"{what} failed: {response.method} {response.url} answered without a list.",
+                next_step="Something else than Bitwarden answers there: correct the URL, or look at the proxy.",
+                details={"endpoint": f"{response.method} {response.url}"},
+            )
+        return [str(row.get("revisionDate")) for row in rows]
 
-    def verify_password(self, password_hash: str) -> None:
+    def verify_password(self, proof: identity.Proof) -> None:
         """Fail on a wrong master password; unlike the key's own endpoint this one changes nothing."""
-        response = self._call("POST", "/accounts/verify-password", {"masterPasswordHash": password_hash})
+        response = self.call("POST", "/accounts/verify-password", proof.body)
         if not response.ok:
             raise remedies.error_for(
                 remedies.VERIFY_PASSWORD, f"Verifying the master password at {self.name}", response
             )
 
-    def billing_sync_key(self, organization_id: str, password_hash: str) -> dict[str, t.Any]:
+    def billing_sync_key(self, organization_id: str, proof: identity.Proof) -> dict[str, t.Any]:
         """The key and its date; the cloud makes one where there is none."""
         what = f"Fetching the organization's billing sync token from {self.name}"
-        # Without a type the server would hand out the key of the public API instead.
-        body = {"type": _BILLING_SYNC, "masterPasswordHash": password_hash}
-        response = self._call("POST", f"/organizations/{organization_id}/api-key", body)
-        return self._object(remedies.KEY, what, response)
+        return self._key(remedies.KEY, what, f"/organizations/{organization_id}/api-key", proof)
+
+    def rotate_billing_sync_key(self, organization_id: str, proof: identity.Proof) -> dict[str, t.Any]:
+        """A new key and its date; the old one counts no more from this moment on."""
+        what = f"Rotating the organization's billing sync token at {self.name}"
+        return self._key(remedies.KEY_ROTATE, what, f"/organizations/{organization_id}/rotate-api-key", proof)
+
+    def _key(self, operation: str, what: str, path: str, proof: identity.Proof) -> dict[str, t.Any]:
+        # Without a type the server would hand out, or rotate, the key of the public API instead.
+        body = self.object_of(operation, what, self.call("POST", path, {"type": _BILLING_SYNC, **proof.body}))
+        if not isinstance(body.get("apiKey"), str) or not body["apiKey"]:
+            raise BitwardenError(
+                f"{what} failed: {self.connection.api}{path} answered without a token.",
+                next_step="Something else than Bitwarden answers there: correct the URL, or look at the proxy.",
+                details={"endpoint": f"POST {self.connection.api}{path}"},
+            )
+        self._transport.hide(body["apiKey"])
+        return body
+
+    def mail_code(self) -> None:
+        """Have the server mail the account a code, which stands in for the master password once."""
+        response = self.call("POST", "/accounts/request-otp")
+        if not response.ok:
+            raise remedies.error_for(remedies.REQUEST_OTP, f"Having {self.name} mail a one-time code", response)
 
     # The connection, the license and its sync at the self-hosted server.
 
     def cloud_communication(self) -> bool:
         """Whether the running server may call the cloud."""
-        response = self._call("GET", "/organizations/connections/enabled")
+        response = self.call("GET", "/organizations/connections/enabled")
         if not response.ok:
-            raise self._self_hosted_error(
+            raise self.self_hosted_error(
                 remedies.CONNECTION_READ, f"Asking {self.name} for cloud communication", response
             )
         return response.json is True
@@ -145,10 +187,10 @@ class Server:
     def billing_sync(self, organization_id: str) -> BillingSync:
         """The connection, which may be none."""
         what = f"Reading the billing sync connection at {self.name}"
-        response = self._call("GET", f"/organizations/connections/{organization_id}/{_BILLING_SYNC}")
+        response = self.call("GET", f"/organizations/connections/{organization_id}/{_BILLING_SYNC}")
         if not response.ok:
-            raise self._self_hosted_error(remedies.CONNECTION_READ, what, response)
-        return BillingSync.of_response(self._object(remedies.CONNECTION_READ, what, response))
+            raise self.self_hosted_error(remedies.CONNECTION_READ, what, response)
+        return BillingSync.of_response(self.object_of(remedies.CONNECTION_READ, what, response))
 
     def save_billing_sync(self, organization_id: str, current: BillingSync, key: str, *, enabled: bool) -> None:
         """Create or replace the connection; the date of the last license sync survives only when it is sent along."""
@@ -158,40 +200,23 @@ class Server:
         body = {"type": _BILLING_SYNC, "organizationId": organization_id, "enabled": enabled, "config": config}
         self._transport.hide(key)
         path = "/organizations/connections" + (f"/{current.id}" if current.exists else "")
-        response = self._call("PUT" if current.exists else "POST", path, body)
+        response = self.call("PUT" if current.exists else "POST", path, body)
         if not response.ok:
             what = f"Saving the billing sync connection at {self.name}"
-            raise self._self_hosted_error(remedies.CONNECTION_SAVE, what, response)
-
-    def connect(self, organization_id: str, current: BillingSync, key: str, *, enabled: bool) -> BillingSync:
-        """Save the connection and prove it by reading it back."""
-        try:
-            self.save_billing_sync(organization_id, current, key, enabled=enabled)
-        except BitwardenError as error:
-            if current.exists or "already has a connection" not in error.details.get("server_said", ""):
-                raise
-            # Another run made it between the look and the call: replace what that one left.
-            self.save_billing_sync(organization_id, self.billing_sync(organization_id), key, enabled=enabled)
-        saved = self.billing_sync(organization_id)
-        if (saved.key, saved.enabled) != (key, enabled):
-            raise BitwardenError(
-                f"{self.name} accepted the billing sync connection, but afterwards holds another one.",
-                next_step="See whether another run connects the organization at the same time, then try again.",
-            )
-        return saved
+            raise self.self_hosted_error(remedies.CONNECTION_SAVE, what, response)
 
     def delete_billing_sync(self, current: BillingSync) -> None:
         """Remove a connection; nothing else changes, here or at the cloud."""
-        response = self._call("DELETE", f"/organizations/connections/{current.id}")
+        response = self.call("DELETE", f"/organizations/connections/{current.id}")
         if not response.ok:
             what = f"Removing the billing sync connection at {self.name}"
-            raise self._self_hosted_error(remedies.CONNECTION_DELETE, what, response)
+            raise self.self_hosted_error(remedies.CONNECTION_DELETE, what, response)
 
     def expiration(self, organization_id: str) -> str | None:
         """The day on which the license on the server ends; None where the server cannot read a license."""
         what = f"Reading the license's expiration at {self.name}"
-        response = self._call("GET", f"/organizations/{organization_id}/subscription")
-        body = self._object(remedies.SUBSCRIPTION, what, response)
+        response = self.call("GET", f"/organizations/{organization_id}/subscription")
+        body = self.object_of(remedies.SUBSCRIPTION, what, response)
         value = body.get("expiration")
         return str(value) if value else None
 
@@ -216,17 +241,34 @@ class Server:
     def sync_license(self, organization_id: str) -> None:
         """Let the server fetch the license; it answers when it has it, or has failed."""
         path = f"/organizations/licenses/self-hosted/{organization_id}/sync"
-        response = self._call("POST", path, timeout=_SYNC_SECONDS)
+        response = self.call("POST", path, timeout=_SYNC_SECONDS)
         if not response.ok:
-            raise self._self_hosted_error(remedies.LICENSE_SYNC, f"Syncing the license at {self.name}", response)
+            raise self.self_hosted_error(remedies.LICENSE_SYNC, f"Syncing the license at {self.name}", response)
 
     # How to call, and what to make of an answer.
 
-    def _call(self, method: str, path: str, body: t.Any = None, timeout: int = 0) -> Response:
+    def call(self, method: str, path: str, body: t.Any = None, timeout: int = 0) -> Response:
+        """Send one request to the API as the account that logged in."""
         url = self.connection.api + path
         return self._transport.request(method, url, bearer=self.login.token, body=body, timeout=timeout)
 
-    def _object(self, operation: str, what: str, response: Response) -> dict[str, t.Any]:
+    def upload(self, path: str, content: bytes, content_type: str) -> Response:
+        """Send bytes to the API as they are."""
+        headers = {"Content-Type": content_type}
+        url = self.connection.api + path
+        return self._transport.request("POST", url, bearer=self.login.token, form=content, headers=headers)
+
+    def hide(self, secret: str | None) -> None:
+        """Never quote this value, whoever echoes it."""
+        self._transport.hide(secret)
+
+    def require_self_hosted_version(self) -> str:
+        """The server's version, asked once; servers of other makers and those that are too old are refused."""
+        self.require("server")
+        return str((self._config_object() or {}).get("version") or "")
+
+    def object_of(self, operation: str, what: str, response: Response) -> dict[str, t.Any]:
+        """The JSON object of a good answer; everything else is an error."""
         if not response.ok:
             raise remedies.error_for(operation, what, response)
         body = response.json
@@ -239,43 +281,29 @@ class Server:
             )
         return body
 
-    def _self_hosted_error(self, operation: str, what: str, response: Response) -> BitwardenError:
+    def self_hosted_error(self, operation: str, what: str, response: Response) -> BitwardenError:
         """The error for an answer; a route that does not exist is first asked what kind of server this is."""
-        if response.status == HTTPStatus.NOT_FOUND and response.said == EMPTY:
-            self._require_official(response)
-            self._require_new_enough()
+        if response.status in _UNKNOWN_ROUTE and response.said != NOT_FOUND:
+            self.require("server")
         return remedies.error_for(operation, what, response)
 
-    def _require_official(self, response: Response) -> None:
-        """Refuse servers of other makers, which say so in their configuration."""
-        config = self.config()
-        body = config.json if config.ok else None
-        if not isinstance(body, dict) or "version" not in body:
-            raise remedies.error_for(remedies.INSTALLATION, f"Looking for Bitwarden at {self.name}", response)
-        other = body.get("server")
-        if other is not None:
-            name = other.get("name") if isinstance(other, dict) else other
-            raise BitwardenError(
-                f"{self.connection.api} is {name}, not a server of Bitwarden's own.",
-                next_step="This collection works with Bitwarden's own servers only; correct the URL.",
-                details={"endpoint": f"GET {self.connection.api}/config"},
-            )
+    def _config_object(self) -> dict[str, t.Any] | None:
+        if self._configuration is None:
+            response = self.config()
+            self._configuration = response.json if response.ok else None
+        return self._configuration if isinstance(self._configuration, dict) else None
 
-    def _require_new_enough(self) -> None:
-        body = self.config().json
-        version = str(body.get("version", "")) if isinstance(body, dict) else ""
-        if _numbers(version) < _numbers(OLDEST_SERVER):
-            raise BitwardenError(
-                f"{self.name} runs Bitwarden {version or 'of an unknown version'}, which cannot do this: "
-                f"{OLDEST_SERVER} or newer is needed.",
-                next_step="Back up bwdata, update the server (./bitwarden.sh updateself, then update), and try again.",
-                details={"version": version, "needed": OLDEST_SERVER},
-            )
+    def require(self, feature: str) -> None:
+        """Refuse servers of other makers, and those that are too old for a feature of the table."""
+        config = self._config_object()
+        server_versions.require_bitwarden(config, self.name, self.connection.api)
+        server_versions.require(feature, str((config or {}).get("version") or ""), self.name)
 
     def _explain_failed_login(self, error: BitwardenError) -> None:
         """Credentials of one kind of server are unknown at the other: say so where that is the reason."""
         if error.details.get("status") is None:
             return
+        server_versions.refuse_other_makers(self._config_object(), self.connection.api)
         probe = self._transport.request("GET", f"{self.connection.api}/installations/{_NO_INSTALLATION}")
         if self.connection.kind == SELF_HOSTED and (probe.status, probe.said) == (HTTPStatus.NOT_FOUND, NOT_FOUND):
             raise BitwardenError(
@@ -284,11 +312,7 @@ class Server:
                 details=error.details,
             ) from error
         if self.connection.kind == CLOUD and not probe.ok:
-            self.require_cloud()
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+            self.installation(_NO_INSTALLATION)
 
 
 def execute(module: AnsibleModule, kind: str, run: t.Callable[[AnsibleModule, Server], dict[str, t.Any]]) -> t.NoReturn:

@@ -17,12 +17,17 @@ description:
   - Lets a self-hosted server fetch the license of an organization from the cloud, as the button C(Sync license) does.
     The server never does this by itself.
   - Every sync is a change, so it is only done when it is due, by the age of the last sync or the end of the license,
-    or when the server disabled the organization or cannot read its license.
-  - Counts as done only when the server says afterwards that it synced.
+    when the server disabled the organization or cannot read its license, or with O(compare) when the cloud's license
+    says something else.
+  - Counts as done only when the server says afterwards that it synced, and has a license that is good; with O(compare)
+    also only when that is what the cloud gives.
+  - A server tells nearly every reason of a failed sync in the same words. So after a failure the reasons are asked for
+    in order, as far as the options allow, and the cause is named. O(state=diagnosed) does only that.
 extends_documentation_fragment:
   - selfhosted.bitwarden.self_hosted
   - selfhosted.bitwarden.connection
   - selfhosted.bitwarden.connection.login
+  - selfhosted.bitwarden.cloud_side
   - selfhosted.bitwarden.attributes
   - selfhosted.bitwarden.attributes.actiongroup_self_hosted
 attributes:
@@ -31,6 +36,8 @@ attributes:
     details:
       - Whether the cloud would give a license cannot be seen without a sync.
       - Where there is no connection yet, a sync is predicted with a warning.
+      - With O(compare) the license is downloaded in check mode too. The cloud notes with each download that the
+        organization uses this installation.
   diff_mode:
     support: full
   idempotent:
@@ -43,6 +50,14 @@ options:
       - The name or the id of the organization at the self-hosted server. The account must be a confirmed owner of it.
     type: str
     required: true
+  state:
+    description:
+      - V(synced) syncs the license where it is due.
+      - V(diagnosed) changes nothing and does not sync. It asks for every reason why a sync would fail, in order, and
+        returns what it found.
+    type: str
+    choices: [synced, diagnosed]
+    default: synced
   max_age:
     description:
       - After how many days the license is due for a sync. V(0) syncs in every run.
@@ -53,8 +68,39 @@ options:
       - How many days before its end the license is due for a sync in any case.
     type: int
     default: 30
+  compare:
+    description:
+      - Whether to compare the license on the server with the one that the cloud gives, in every run, and after a sync.
+      - Needs O(installation_id) and the API key of an owner at the cloud (O(cloud)). Each run costs the cloud a login
+        and two requests.
+    type: bool
+    default: false
+  installation_id:
+    description:
+      - The installation id of the server, C(globalSettings__installation__id) in its environment file.
+      - Needed for O(compare). After a failed sync the cloud is asked whether it knows the installation.
+    type: str
+  billing_sync_token:
+    description:
+      - The token of the cloud organization, as M(selfhosted.bitwarden.billing_sync_token) returns it, to tell after a
+        failed sync whether the server holds it. It is not applied.
+    type: str
+  endpoints:
+    description:
+      - What M(selfhosted.bitwarden.egress_probe) found out on the server, its C(endpoints).
+        After a failed sync it tells whether the way to the cloud is open.
+    type: list
+    elements: dict
+  log:
+    description:
+      - Lines of the server's log, of C(bwdata/logs/api/Api/YYYYMMDD.txt) or of C(docker logs), for O(state=diagnosed).
+        What they say of a license sync in the last 15 minutes is the cause.
+    type: list
+    elements: str
 seealso:
   - module: selfhosted.bitwarden.billing_sync
+  - module: selfhosted.bitwarden.egress_probe
+  - module: selfhosted.bitwarden.license
   - module: selfhosted.bitwarden.organization_info
 """
 
@@ -75,6 +121,42 @@ EXAMPLES = r"""
     organization: Example Corp
     max_age: 0
   delegate_to: localhost
+
+- name: Sync it when the cloud's license is another one, and prove that it arrived
+  selfhosted.bitwarden.license_sync:
+    url: https://bitwarden.example.com
+    client_id: "{{ owner_client_id }}"
+    client_secret: "{{ owner_client_secret }}"
+    organization: Example Corp
+    compare: true
+    installation_id: "{{ installation_id }}"
+    cloud:
+      region: EU
+      client_id: "{{ cloud_owner_client_id }}"
+      client_secret: "{{ cloud_owner_client_secret }}"
+  delegate_to: localhost
+
+- name: Ask the server whether it reaches the cloud
+  selfhosted.bitwarden.egress_probe:
+    region: EU
+  become: true
+  register: probe
+
+- name: Find out why syncs fail
+  selfhosted.bitwarden.license_sync:
+    url: https://bitwarden.example.com
+    client_id: "{{ owner_client_id }}"
+    client_secret: "{{ owner_client_secret }}"
+    organization: Example Corp
+    state: diagnosed
+    installation_id: "{{ installation_id }}"
+    cloud:
+      region: EU
+      client_id: "{{ cloud_owner_client_id }}"
+      client_secret: "{{ cloud_owner_client_secret }}"
+    endpoints: "{{ probe.endpoints }}"
+  delegate_to: localhost
+  register: diagnosis
 """
 
 RETURN = r"""
@@ -99,8 +181,8 @@ due:
   type: bool
 reason:
   description:
-    - Why, one of V(never_synced), V(age), V(expiration), V(organization_disabled), V(license_unreadable)
-      and V(fresh).
+    - Why, one of V(never_synced), V(age), V(expiration), V(organization_disabled), V(license_unreadable),
+      V(different) and V(fresh).
   returned: success
   type: str
   sample: age
@@ -119,92 +201,106 @@ expiration:
   returned: success
   type: str
   sample: "2027-12-27T14:18:00"
+differences:
+  description:
+    - What the cloud's license says otherwise than the server's had it, by name. V(null) where they were not compared.
+  returned: success
+  type: list
+  elements: str
+  sample: [seats]
+probes:
+  description: What was asked about, in order, with O(state=diagnosed) and after a sync that failed without a reason.
+  returned: with O(state=diagnosed), and after such a failure
+  type: list
+  elements: dict
+  contains:
+    probe:
+      description:
+        - V(cloud_communication), V(connection), V(token), V(installation), V(cloud_organization), V(clock), V(way) from
+          the server to the cloud, or V(log).
+      type: str
+      returned: always
+      sample: token
+    result:
+      description: V(ok), V(wrong) or V(unknown).
+      type: str
+      returned: always
+      sample: wrong
+    said:
+      description: What was found.
+      type: str
+      returned: always
+      sample: the billing sync token was rotated at the cloud after the last sync that succeeded
+    next_step:
+      description: What to do about it.
+      type: str
+      returned: always
+      sample: Fetch the billing sync token again (billing_sync_token) and apply it (billing_sync).
+    remedy:
+      description: The key of the entry in C(docs/troubleshooting.md) of the collection.
+      type: str
+      returned: always
+      sample: log-wrong-billing-sync-key
+cause:
+  description: Why syncs fail, V(null) when nothing was found. What the server's log says counts before all others.
+  returned: with O(state=diagnosed), and after a failure
+  type: str
+  sample: the billing sync token was rotated at the cloud after the last sync that succeeded
+next_step:
+  description: What to do about it.
+  returned: with O(state=diagnosed), and after a failure
+  type: str
+  sample: Fetch the billing sync token again (billing_sync_token) and apply it (billing_sync).
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import license
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import SELF_HOSTED, connection_spec
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization import BillingSync
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import license, license_probes, license_sync_task
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import (
+    SELF_HOSTED,
+    cloud_spec,
+    connection_spec,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import Server, execute
 
 
-def require_connection(module: AnsibleModule, server: Server, connected: BillingSync) -> None:
-    """Without a working connection the server has nothing to sync with; a check run may come before it is made."""
-    if connected.exists and connected.enabled and connected.key is not None:
-        return
-    state = "has no token" if connected.exists and connected.enabled else "is disabled"
-    problem = (
-        f"The organization's billing sync connection at {server.name} {state if connected.exists else 'is missing'}"
-    )
-    if module.check_mode:
-        module.warn(f"{problem} now; a run needs it before this task, as the module billing_sync makes it.")
-        return
-    raise BitwardenError(
-        f"{problem}, so that the license cannot be synced.",
-        next_step="Connect it first with selfhosted.bitwarden.billing_sync (enabled=true).",
-    )
-
-
-def sync(server: Server, organization_id: str, before: BillingSync) -> str:
-    """Sync and prove it by the date that the server keeps."""
-    server.sync_license(organization_id)
-    after = server.billing_sync(organization_id)
-    if not license.moved(before.last_license_sync, after.last_license_sync):
-        raise BitwardenError(
-            f"{server.name} answered that the license was synced, but its last sync is still "
-            f"{after.last_license_sync or 'never'}.",
-            next_step="Something between here and the server may have answered in its place: compare the address with "
-            "the server's own, and look for a proxy or cache.",
-        )
-    return str(after.last_license_sync)
-
-
-def expiration_after(module: AnsibleModule, server: Server, organization_id: str) -> str | None:
-    """The new license's end; the sync is done already, so not being able to read it is only worth a warning."""
-    try:
-        return server.expiration(organization_id)
-    except BitwardenError as error:
-        module.warn(f"The license was synced, but cannot be read back: {error}")
-        return None
+def diagnosed(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
+    """Every reason why a sync would fail."""
+    found = server.owned_organization(module.params["organization"])
+    connected = server.billing_sync(found.id)
+    answers = license_probes.Probes(module.params, server, connected).answers()
+    blamed = license_probes.cause(answers)
+    return {
+        "changed": False,
+        "organization": {"id": found.id, "name": found.name},
+        "last_sync": connected.last_license_sync,
+        "probes": [one.as_dict() for one in answers],
+        "cause": blamed.said if blamed else None,
+        "next_step": blamed.next_step if blamed else None,
+    }
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
-    """Sync the license if it is due."""
-    params = module.params
-    found = server.owned_organization(params["organization"])
-    before = server.billing_sync(found.id)
-    policy = license.Policy.of_days(params["max_age"], params["renew_before"])
-    due, expiration = server.license_due(found, before, policy)
-    last_sync = before.last_license_sync
-    if due.due:
-        require_connection(module, server, before)
-        if not module.check_mode:
-            last_sync = sync(server, found.id, before)
-            expiration = expiration_after(module, server, found.id)
-    return {
-        "changed": due.due,
-        "organization": {"id": found.id, "name": found.name},
-        "due": due.due,
-        "reason": due.reason,
-        "previous_sync": before.last_license_sync,
-        "last_sync": last_sync,
-        "expiration": expiration,
-        "diff": {
-            "before": {"last_license_sync": before.last_license_sync},
-            "after": {"last_license_sync": "now" if due.due and module.check_mode else last_sync},
-        },
-    }
+    """Sync the license if it is due, or find out why it cannot be."""
+    if module.params["state"] == "diagnosed":
+        return diagnosed(module, server)
+    return license_sync_task.Task(module.params, server, check_mode=module.check_mode, warn=module.warn).run()
 
 
 def main() -> None:
     """Read the options and run."""
     spec = {
         **connection_spec(SELF_HOSTED),
+        **cloud_spec(),
         **license.policy_spec(),
         "organization": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["synced", "diagnosed"], "default": "synced"},
+        "compare": {"type": "bool", "default": False},
+        "installation_id": {"type": "str"},
+        "billing_sync_token": {"type": "str", "no_log": True},
+        "endpoints": {"type": "list", "elements": "dict"},
+        "log": {"type": "list", "elements": "str"},
     }
     execute(AnsibleModule(argument_spec=spec, supports_check_mode=True), SELF_HOSTED, run)
 

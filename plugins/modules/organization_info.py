@@ -16,9 +16,9 @@ author:
 description:
   - Lists the organizations that an account owns, at a self-hosted server or at the Bitwarden cloud.
   - At a self-hosted server it also tells whether billing sync is set up, and whether the license is due for a sync.
-  - Costs a login and one request, and with O(connection=true) one more for each organization.
-    The license itself is only read where the last sync is older than a day, since one that was synced today
-    is as new as the cloud's.
+  - Costs a login and one request, and with O(connection=true) and O(license=true) one more each for each organization.
+    Without O(license) the license is only read where O(connection=true) and the last sync is older than a day, since
+    one that was synced today is as new as the cloud's.
 extends_documentation_fragment:
   - selfhosted.bitwarden.self_hosted
   - selfhosted.bitwarden.connection
@@ -55,6 +55,12 @@ options:
       - Whether to read the billing sync connection too, which only self-hosted servers have and only owners may see.
     type: bool
     default: false
+  license:
+    description:
+      - Whether to read what the license of each organization says, or at the cloud the subscription.
+        Only owners may see it.
+    type: bool
+    default: false
   license_max_age:
     description:
       - After how many days the license is due for a sync. V(0) makes it always due.
@@ -79,6 +85,7 @@ EXAMPLES = r"""
     client_secret: "{{ owner_client_secret }}"
     organization: Example Corp
     connection: true
+    license: true
   delegate_to: localhost
   register: info
 
@@ -86,11 +93,12 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ info.organizations[0].billing_sync.last_license_sync | default('never', true) }}"
 
-- name: List what an account owns at the cloud
+- name: List what an account owns at the cloud, and until when
   selfhosted.bitwarden.organization_info:
     region: EU
     client_id: "{{ cloud_owner_client_id }}"
     client_secret: "{{ cloud_owner_client_secret }}"
+    license: true
   delegate_to: localhost
 """
 
@@ -130,6 +138,11 @@ organizations:
       description: Whether the organization is enabled at this server.
       type: bool
       returned: success
+    seats:
+      description: How many members it may have, V(null) for any number.
+      type: int
+      returned: success
+      sample: 10
     billing_sync_allowed:
       description: Whether the plan has billing sync.
       type: bool
@@ -167,15 +180,40 @@ organizations:
           returned: success
           sample: "2026-08-20T14:16:19.1234567+00:00"
     license:
-      description: The license on the server. V(null) when it was not read.
+      description:
+        - What the license on the server says, at the cloud what the subscription says. V(null) when it was not read.
+        - Where it was read without O(license), only C(expiration) is known, and C(readable).
       returned: success
       type: dict
       contains:
+        readable:
+          description: Whether the server can read its license file and takes it for a good one.
+          type: bool
+          returned: success
+        problem:
+          description: Why it cannot.
+          type: str
+          returned: success
         expiration:
-          description: When the license ends, in UTC.
+          description: When the license ends, in UTC, days of grace included.
           type: str
           returned: success
           sample: "2027-12-27T14:18:00"
+        expiration_without_grace_period:
+          description: When the subscription behind it ends, V(null) where that is not told.
+          type: str
+          returned: success
+          sample: "2027-10-28T14:18:00"
+        plan:
+          description: The name of the plan.
+          type: str
+          returned: success
+          sample: Enterprise (Annually)
+        features:
+          description: What the organization may use.
+          type: dict
+          returned: success
+          sample: {use_sso: true, use_scim: true}
     license_sync_due:
       description: Whether the license should be synced now. V(null) unless O(connection=true).
       type: bool
@@ -193,7 +231,12 @@ organizations:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import license, organization
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
+    license,
+    license_api,
+    license_file,
+    organization,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import ANY, connection_spec
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization import Organization
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import Server, execute
@@ -205,25 +248,54 @@ def wanted(module: AnsibleModule, server: Server) -> list[Organization]:
     if name is None:
         return [item for item in server.organizations() if item.owned]
     found = organization.find(server.organizations(), name, server.name)
-    return [organization.require_owner(found, server.name) if module.params["connection"] else found]
+    only_owners = module.params["connection"] or module.params["license"]
+    return [organization.require_owner(found, server.name) if only_owners else found]
 
 
-def facts(module: AnsibleModule, server: Server, found: Organization) -> dict[str, t.Any]:
-    """One organization, with its connection where that was asked for."""
+def license_facts(read: dict[str, t.Any] | None, problem: str | None) -> dict[str, t.Any]:
+    """What the server told of its license, or why it cannot."""
+    given = read or {}
+    plan = given.get("plan")
+    features = {license_file.snake(name): given.get(license_file.camel(name)) for name in license_file.FEATURES}
+    return {
+        "readable": read is not None,
+        "problem": problem,
+        "expiration": given.get("expiration"),
+        "expiration_without_grace_period": given.get("expirationWithoutGracePeriod"),
+        "plan": plan.get("name") if isinstance(plan, dict) else None,
+        "features": {name: value for name, value in features.items() if isinstance(value, bool)},
+    }
+
+
+def due_facts(
+    module: AnsibleModule, server: Server, found: Organization, told: dict[str, t.Any] | None
+) -> dict[str, t.Any]:
+    """The connection, and whether the license is due for a sync; C(told) is the license where it was read."""
     params = module.params
-    result = {**found.as_dict(), "billing_sync": None, "license": None}
-    if not params["connection"]:
-        return {**result, "license_sync_due": None, "license_sync_reason": None}
     connected = server.billing_sync(found.id)
     policy = license.Policy.of_days(params["license_max_age"], params["license_renew_before"])
-    due, expiration = server.license_due(found, connected, policy)
+    if told is None:
+        due, expiration = server.license_due(found, connected, policy)
+        if expiration:
+            told = license_facts({"expiration": expiration}, None)
+    else:
+        now, last_sync = server.now, connected.last_license_sync
+        by_age = license.due_without_license(policy, enabled=found.enabled, last_sync=last_sync, now=now)
+        due = by_age or license.due_by_license(policy, expiration=told["expiration"], now=now)
     return {
-        **result,
         "billing_sync": connected.as_dict(),
-        "license": {"expiration": expiration} if expiration else None,
+        "license": told,
         "license_sync_due": due.due,
         "license_sync_reason": due.reason,
     }
+
+
+def facts(module: AnsibleModule, server: Server, found: Organization) -> dict[str, t.Any]:
+    """One organization, with its license and its connection where that was asked for."""
+    told = license_facts(*license_api.subscription(server, found.id)) if module.params["license"] else None
+    nothing = {"billing_sync": None, "license": told, "license_sync_due": None, "license_sync_reason": None}
+    asked = due_facts(module, server, found, told) if module.params["connection"] else nothing
+    return {**found.as_dict(), **asked}
 
 
 def run(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
@@ -238,6 +310,7 @@ def main() -> None:
         **license.policy_spec("license_"),
         "organization": {"type": "str"},
         "connection": {"type": "bool", "default": False},
+        "license": {"type": "bool", "default": False},
     }
     execute(AnsibleModule(argument_spec=spec, supports_check_mode=True), ANY, run)
 

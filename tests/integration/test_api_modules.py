@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +197,7 @@ def test_eight_first_calls_at_once_leave_exactly_one_key(fresh: Servers) -> None
     assert len({result["token"] for result in results}) == 1
     (organization,) = fresh.lab.state()["clouds"]["US"]["organizations"]
     assert (organization["billing_sync_key_created"], organization["rotations"]) == (True, 0)
-    assert fresh.asked(before, "cloud:US").count("POST /accounts/verify-password") == 1
+    assert fresh.asked(before, "cloud:US").count("POST /accounts/verify-password") == 0
     later = fresh.cloud("billing_sync_token")
     assert not later.changed
     assert (later["token"], later["revision_date"]) == (results[0]["token"], results[0]["revision_date"])
@@ -335,6 +337,58 @@ def test_a_token_that_was_rotated_elsewhere_is_fetched_again(servers: Servers) -
     assert servers.server("license_sync", max_age=0).changed
 
 
+def test_a_token_is_looked_at_rotated_and_handed_on(servers: Servers) -> None:
+    known = servers.cloud("billing_sync_token", information_only=True, master_password=None)
+    assert (known.changed, known["exists"], known["token"]) == (False, True, None)
+    predicted = servers.cloud("billing_sync_token", rotate=True, servers=["us1"], check=True, diff=True)
+    before = servers.connection()
+    assert before and before["key_is_current"]
+    rotated = servers.cloud("billing_sync_token", rotate=True, servers=["us1"], diff=True)
+    assert rotated["diff"] == predicted["diff"]
+    assert rotated["servers_with_old_token"] == predicted["servers_with_old_token"] == ["us1"]
+    assert rotated["revision_date"] > known["revision_date"]
+    stale = servers.connection()
+    assert stale and not stale["key_is_current"]
+    mine = {"billing_sync_token": rotated["token"], "cloud_organization_id": rotated["organization"]["id"]}
+    assert servers.server("billing_sync", **mine).changed
+    assert not servers.server("billing_sync", **mine).changed
+    after = servers.connection()
+    assert after and after["key_is_current"] and after["last_license_sync"] == before["last_license_sync"]
+
+
+def test_a_code_out_of_a_mail_stands_in_for_the_password(servers: Servers) -> None:
+    requested = servers.cloud("billing_sync_token", request_otp=True, master_password=None)
+    assert requested["otp_requested"], requested.data
+    with closing(sqlite3.connect(servers.lab.directory / "state" / "cloud-US.sqlite")) as database:
+        ((code,),) = database.execute("SELECT Code FROM LabCode").fetchall()
+    fetched = servers.cloud("billing_sync_token", otp=code, master_password=None, confirm=False)
+    assert fetched["token"] == servers.cloud("billing_sync_token")["token"]
+    again = servers.cloud("billing_sync_token", otp=code, master_password=None)
+    assert "one-time code" in message(again)
+    assert code not in again.output
+
+
+def test_a_connection_is_disabled_and_enabled_again(servers: Servers) -> None:
+    before = servers.connection()
+    assert before and before["enabled"]
+    predicted = servers.server("billing_sync", state="disabled", check=True, diff=True)
+    disabled = servers.server("billing_sync", state="disabled", diff=True)
+    assert disabled.changed and disabled["diff"] == predicted["diff"]
+    assert servers.connection() == {**before, "enabled": False}
+    assert not servers.server("billing_sync", state="disabled").changed
+    token = servers.cloud("billing_sync_token")["token"]
+    assert servers.server("billing_sync", billing_sync_token=token).changed
+    assert servers.connection() == before
+
+
+def test_the_token_of_another_cloud_organization_is_refused(servers: Servers) -> None:
+    before = servers.connection()
+    other = servers.cloud("billing_sync_token", "eu1")
+    mine = {"billing_sync_token": other["token"], "cloud_organization_id": other["organization"]["id"]}
+    assert "no sync could succeed" in message(servers.server("billing_sync", **mine))
+    assert servers.connection() == before
+
+
 PLAYBOOK = """
 - hosts: us1
   gather_facts: false
@@ -364,7 +418,8 @@ PLAYBOOK = """
     - selfhosted.bitwarden.billing_sync:
         organization: "{{ info.organizations[0].name }}"
         billing_sync_token: "{{ cloud.token | default(omit, true) }}"
-        enabled: "{{ enabled | default(true) }}"
+        cloud_organization_id: "{{ cloud.organization.id }}"
+        state: "{{ state | default('present') }}"
       delegate_to: localhost
     - selfhosted.bitwarden.license_sync:
         organization: "{{ info.organizations[0].id }}"
@@ -389,7 +444,7 @@ def test_ansible_at_its_most_talkative_shows_no_secret(fresh: Servers, tmp_path:
     for options in (
         ["--check"],
         [],
-        ["-e", "{enabled: false}"],
+        ["-e", "{state: disabled}"],
         ["-e", "{absent: true}", "--check"],
         ["-e", "{absent: true}"],
         ["--check"],

@@ -53,7 +53,10 @@ class Result:
     @property
     def warnings(self) -> str:
         """All warnings as one text: their form differs between versions of ansible-core."""
-        return "\n".join(str(warning) for warning in self.data.get("warnings", []))
+        return "\n".join(
+            str(warning["event"]["msg"] if isinstance(warning, dict) else warning)
+            for warning in self.data.get("warnings", [])
+        )
 
     @property
     def changed(self) -> bool:

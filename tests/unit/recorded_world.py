@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from unit.module_runner import Result, run_module
 from unit.recordings import FOLDER
+from unit.web import Answer
 
 # The licenses of the recordings are valid from here on, for a year.
 RECORDED = datetime(2026, 11, 22, 16, 0, tzinfo=timezone.utc)
@@ -30,24 +31,29 @@ PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy"
 ACME = {"cloud": "a42827dc-679c-5946-b772-c1059c9a4ae6", "self_hosted": "3583610f-bb6a-4bac-9521-b50a00eba9fa"}
 
 StandIn = tuple[int, Any]
+Intercept = Callable[[str, str, str], Answer | None]
 
 
 class Front:
     """nginx, in so far as it divides one address between the services."""
 
-    def __init__(self, persona: Persona, log: list[str], stand_ins: Callable[[], dict[str, StandIn]]) -> None:
+    def __init__(self, persona: Persona, log: list[str], world: Recorded) -> None:
         self._persona = persona
         self._log = log
-        self._stand_ins = stand_ins
+        self._world = world
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
         _root, service, *rest = scope["path"].split("/")
         path = "/" + "/".join(rest)
-        request = Request({**scope, "path": path, "raw_path": path.encode()}, receive)
-        stand_in = next((found for end, found in self._stand_ins().items() if path.endswith(end)), None)
-        if stand_in is None:
+        raw_path = b"/" + scope["raw_path"].split(b"/", 2)[-1]
+        request = Request({**scope, "path": path, "raw_path": raw_path}, receive)
+        intercepted = self._world.intercept(scope["method"], path, self._persona.kind)
+        stand_in = next((found for end, found in self._world.stand_ins.items() if path.endswith(end)), None)
+        if intercepted is not None:
+            response = Response(intercepted.content(), intercepted.status, intercepted.headers)
+        elif stand_in is None:
             response = await dispatch(self._persona, service, request)
         else:
             status, body = stand_in
@@ -91,14 +97,15 @@ class Recorded:
         self.urls: dict[str, str] = {}
         # What something on the way answers in the servers' place, by the end of the path: status and JSON.
         self.stand_ins: dict[str, StandIn] = {}
+        # The same by method, path and side, and with headers.
+        self.intercept: Intercept = lambda _method, _path, _side: None
+        self.runner: Callable[..., Result] = run_module
         for persona in self.world.sides.values():
             persona.clock_offset = offset
 
     @contextmanager
     def running(self) -> Iterator[Recorded]:
-        cloud, server = (
-            Front(self.world.sides[side], self.logs[side], lambda: self.stand_ins) for side in ("cloud", "self_hosted")
-        )
+        cloud, server = (Front(self.world.sides[side], self.logs[side], self) for side in ("cloud", "self_hosted"))
         with served(cloud) as cloud_url, served(server) as server_url:
             self.urls = {"cloud": cloud_url, "self_hosted": server_url}
             yield self
@@ -130,10 +137,12 @@ class Recorded:
         runner = {name: options.pop(name) for name in ("check", "diff") if name in options}
         for persona in self.world.sides.values():
             persona.limiter = Limiter()
+        for kept in (self.folder / "ansible" / "selfhosted.bitwarden").glob("logins-*"):
+            kept.unlink(missing_ok=True)
         key = {} if module == "installation_info" else self.credentials(side, person)
         arguments = {"url": self.urls[side], "retries": 0, **key, **options}
         environment = {**dict.fromkeys(PROXIES), "ANSIBLE_HOME": str(self.folder / "ansible")}
-        return run_module(module, arguments, env=environment, **runner)
+        return self.runner(module, arguments, env=environment, **runner)
 
     def token(self, *, person: str = "owner", **options: Any) -> Result:
         given = {"organization": ACME["cloud"], "master_password": self.password(person), **options}

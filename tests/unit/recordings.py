@@ -21,9 +21,15 @@ def world() -> dict[str, Any]:
 
 
 @functools.cache
-def group(letter: str) -> list[dict[str, Any]]:
+def exchanges(letter: str) -> list[dict[str, Any]]:
+    """All of a group, the runs of jobs among them, which have no answer."""
     (path,) = FOLDER.glob(f"{letter}-*.json")
-    return [one for one in json.loads(path.read_text())["exchanges"] if "response" in one]
+    return json.loads(path.read_text())["exchanges"]  # type: ignore[no-any-return]  # JSON has no types
+
+
+@functools.cache
+def group(letter: str) -> list[dict[str, Any]]:
+    return [one for one in exchanges(letter) if "response" in one]
 
 
 def exchange(letter: str, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from typing import Any
 from bwlab import tls
 from bwlab.host.engine import YEARS
 from bwlab.host.install import install_host
+from bwlab.host.managed import path_without_compose
 from bwlab.labdb import LabDb
-from unit.module_runner import Result, run_module
+from unit.module_runner import Result, run_module, start_module
 
 NAME = "us1"
 FLAG = "globalSettings__enableCloudCommunication"
@@ -27,8 +29,9 @@ BEHIND_THE_DOOR = ("nginx", "api", "identity")
 class Host:
     """A fresh installation whose stack runs, and what happens on it."""
 
-    def __init__(self, lab_dir: Path, url: str) -> None:
+    def __init__(self, lab_dir: Path, url: str, deployment: str = "standard") -> None:
         self.url = url
+        self.deployment = deployment
         (lab_dir / "lab.sqlite").touch()
         installed = install_host(
             lab_dir,
@@ -38,13 +41,16 @@ class Host:
             installation_id="11111111-2222-3333-4444-555555555555",
             installation_key="StackHostInstallationKey",
             fetch=lambda _address: (200, '{"enabled": true}'),
+            deployment=deployment,
         )
         self.db = LabDb(lab_dir / "lab.sqlite")
         self.directory = installed.directory
         self.bwdata = installed.bwdata
         self.programs = installed.bin
         self.script = installed.directory / "bitwarden.sh"
-        self.env_file = installed.bwdata / "env/global.override.env"
+        lite = deployment.startswith("lite")
+        self.env_file = self.directory / "settings.env" if lite else self.bwdata / "env/global.override.env"
+        self.certificates = installed.bwdata / "ca-certificates"
 
     def set(self, key: str, value: str | None) -> None:
         """Sets or removes a key in the env file, as somebody does by hand."""
@@ -73,7 +79,9 @@ class Host:
         """Makes all containers an hour old, so that nobody waits for them to get ready."""
         hour_ago = time.time() - 3600
         for row in self.db.containers(NAME):
-            self.alter(row["service"], started=hour_ago, ready=hour_ago)
+            self.db.put_container(NAME, {**row, "started": hour_ago, "ready": hour_ago})
+        if self.certificates.is_dir():
+            os.utime(self.certificates, (hour_ago - 60, hour_ago - 60))
 
     def remove(self, service: str) -> None:
         self.db.remove_container(NAME, self.container(service)["name"])
@@ -88,7 +96,7 @@ class Host:
 
     def secrets(self) -> list[str]:
         """The secret values in the env file, found by the list in the lab's own documents and not by the collection."""
-        names = r"(?:[kK]ey|[pP]assword|installation__id)"
+        names = r"(?:[kK]ey|KEY|[pP]assword|installation__id)"
         text = self.env_file.read_text()
         values = re.findall(rf"^\w*{names}=(\w[\w-]+)$", text, re.MULTILINE) + re.findall(r"Password=(\w+);", text)
         return [value for value in values if value != "REPLACE"]
@@ -101,13 +109,24 @@ class Host:
 
     def environment(self) -> dict[str, str | None]:
         return {
-            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "PATH": f"{self.programs}:{path_without_compose()}",
             "COMPOSE_PROJECT_NAME": "of-the-caller",
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")),
         }
 
     def arguments(self, **arguments: Any) -> dict[str, Any]:
-        return {"directory": str(self.directory), "timeout": 15, "lock_timeout": 2, **arguments}
+        # Lite believes to be reached by https.
+        url = {"url": self.url} if self.deployment.startswith("lite") else {}
+        return {"directory": str(self.directory), "timeout": 15, "lock_timeout": 2, **url, **arguments}
+
+    def write(self, key: str, value: str, **arguments: Any) -> Result:
+        """Sets a key as a playbook does, with a way back."""
+        wanted = {"path": str(self.env_file), "keys": {key: value}, "rollback": True, **arguments}
+        return run_module("env_file", wanted, env=self.environment())
+
+    def begin(self, **arguments: Any) -> subprocess.Popen[str]:
+        """Starts the module and does not wait."""
+        return start_module("stack", self.arguments(**arguments), env=self.environment(), start_new_session=True)
 
     def run(self, *, check: bool = False, **arguments: Any) -> Result:
         result = run_module("stack", self.arguments(**arguments), check=check, diff=True, env=self.environment())
@@ -129,8 +148,9 @@ class Door:
             return 404
         if self.status is not None and not (self.until_restart and self.host.restarts):
             return self.status
-        rows = {row["service"]: row for row in self.host.db.containers(NAME)}
-        ready = [rows.get(name, {"state": "none", "ready": 0}) for name in BEHIND_THE_DOOR]
+        rows = {row["service"] or row["name"]: row for row in self.host.db.containers(NAME)}
+        names = BEHIND_THE_DOOR if self.host.deployment in {"standard", "manual"} else ("bitwarden",)
+        ready = [rows.get(name, {"state": "none", "ready": 0}) for name in names]
         return 200 if all(row["state"] == "running" and row["ready"] <= time.time() for row in ready) else 502
 
 

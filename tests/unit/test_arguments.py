@@ -170,3 +170,27 @@ def test_the_secret_is_not_shown() -> None:
 
 def test_a_given_device_is_kept() -> None:
     assert connect(CLOUD, region="US", device_identifier="mine").device_identifier == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": -1}, "timeout is -1"),
+        ({"retries": -1}, "retries is -1"),
+        ({"rate_limit_wait": -5}, "rate_limit_wait is -5"),
+        ({"device_identifier": "d" * 51}, "device_identifier has more than 50"),
+        ({"device_name": "d" * 51}, "device_name has more than 50"),
+        ({"client_key": "/key.pem"}, "client_key is given without client_cert"),
+    ],
+)
+def test_what_no_library_or_server_takes_is_refused_before_anything_is_sent(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BitwardenError, match=said) as caught:
+        connection(CLOUD, {"region": "US", **KEY, **options})
+    assert caught.value.next_step
+
+
+def test_the_limits_themselves_are_taken() -> None:
+    given = {"timeout": 1, "retries": 0, "rate_limit_wait": 0, "device_identifier": "d" * 50, "client_cert": "/c.pem"}
+    found = connection(CLOUD, {"region": "US", **KEY, **given})
+    assert (found.timeout, found.retries, found.rate_limit_wait, found.client_cert) == (1, 0, 0, "/c.pem")

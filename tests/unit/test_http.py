@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +210,28 @@ def test_an_answer_that_breaks_off() -> None:
         assert "got no answer" in refused(web.url, down=True)
 
 
+def test_a_forwarded_port_of_a_server_that_does_not_run() -> None:
+    """It takes the connection and hangs up in the handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    connection, _address = listener.accept()
+                except OSError:
+                    return
+                connection.recv(1000)
+                connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            assert "TLS" in refused(f"https://127.0.0.1:{listener.getsockname()[1]}/x", down=True)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
 def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(answers(Answer(403))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -281,3 +307,133 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BitwardenError, match="requests") as caught:
         transport()
     assert caught.value.details == {"exception": "Traceback"}
+
+
+# Client certificates.
+
+
+def test_a_client_certificate_is_shown_to_whoever_asks_for_one(authority: Authority) -> None:
+    with serve(answers(Answer(200)), authority.context(clients=True)) as web:
+        certificate, key = authority.client()
+        options = {"ca_path": str(authority.path), "client_cert": str(certificate), "client_key": str(key)}
+        assert transport(**options).request("GET", web.url).ok
+        # What comes first, the alert or the end of the connection, is the kernel's affair.
+        with pytest.raises(NetworkError):
+            transport(ca_path=str(authority.path)).request("GET", web.url)
+    assert len(web.asked) == 1
+
+
+def test_the_words_for_a_missing_client_certificate() -> None:
+    alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required")
+    alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    said, next_step = http._network_words([alert], 5)
+    assert "wants a client certificate" in said
+    assert "client_cert" in next_step
+
+
+def test_certificate_and_key_may_be_one_file(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.client()
+    both = tmp_path / "both.pem"
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    with serve(answers(Answer(200)), authority.context(clients=True)) as web:
+        assert transport(ca_path=str(authority.path), client_cert=str(both)).request("GET", web.url).ok
+
+
+@pytest.mark.parametrize("option", ["client_cert", "client_key"])
+def test_a_client_certificate_that_does_not_exist(option: str, authority: Authority) -> None:
+    certificate, key = authority.client()
+    options = {"client_cert": str(certificate), "client_key": str(key), option: "/no/such.pem"}
+    with pytest.raises(BitwardenError, match=rf"/no/such\.pem of {option} cannot be read"):
+        transport(**options)
+
+
+def test_an_encrypted_key_is_refused_where_a_terminal_would_be_asked_for_its_passphrase(authority: Authority) -> None:
+    certificate, key = authority.client(passphrase=b"a passphrase")
+    with pytest.raises(BitwardenError, match="is encrypted"):
+        transport(client_cert=str(certificate), client_key=str(key))
+
+
+def test_a_key_that_does_not_belong_to_the_certificate(authority: Authority, tmp_path: Path) -> None:
+    certificate, _key = authority.client()
+    _other, key = Authority(tmp_path).client()
+    with serve(answers(Answer(200)), authority.context(clients=True)) as web:
+        options = {"client_cert": str(certificate), "client_key": str(key), "ca_path": str(authority.path)}
+        assert "client_cert" in refused(web.url, **options)
+
+
+# What comes back.
+
+
+def test_every_request_says_who_sends_it() -> None:
+    with serve(answers(Answer(200))) as web:
+        for method in ("GET", "POST"):
+            transport().request(method, web.url)
+    assert {asked.headers["User-Agent"] for asked in web.asked} == {"selfhosted.bitwarden (Ansible)"}
+    assert {asked.headers["Accept"] for asked in web.asked} == {"application/json"}
+
+
+def test_a_proxy_is_used_but_not_for_what_no_proxy_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(answers(Answer(200, "from the proxy"))) as proxy, serve(answers(Answer(200, "direct"))) as web:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert transport().request("GET", "http://bitwarden.invalid/api/config").text == "from the proxy"
+        assert [asked.path for asked in proxy.asked] == ["http://bitwarden.invalid/api/config"]
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert transport().request("GET", web.url).text == "direct"
+
+
+def test_names_are_read_as_utf8_whatever_is_said_or_guessed() -> None:
+    body = '{"name": "Acme & Söhne"}'
+    with serve(answers(Answer(200, body))) as web:
+        assert transport().request("GET", web.url).json == {"name": "Acme & Söhne"}
+    with serve(answers(Answer(200, body, {"Content-Type": "application/json; charset=iso-8859-1"}))) as web:
+        assert transport().request("GET", web.url).json == {"name": "Acme & Söhne"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "charset", "text"),
+    [
+        (b"\xef\xbb\xbf{}", "utf-8", "{}"),
+        ("Söhne".encode("latin-1"), "iso-8859-1", "Söhne"),
+        ("Söhne".encode("latin-1"), "no-such-charset", "S\ufffdhne"),
+    ],
+)
+def test_other_encodings_are_read_as_well_as_can_be(raw: bytes, charset: str, text: str) -> None:
+    with serve(answers(Answer(200, raw, {"Content-Type": f"text/plain; charset={charset}"}))) as web:
+        assert transport().request("GET", web.url).text == text
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_LONGEST_ANSWER", 1024 * 1024)
+    with serve(answers(Answer(200, "x" * 3_000_000))) as web:
+        message = refused(web.url)
+    assert "more than 1 MiB" in message
+
+
+def test_an_answer_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_PARTS", 1)
+    with serve(answers(Answer(200, "x" * 40, drops=0.3))) as web:
+        assert "within 1 seconds" in refused(web.url, timeout=1, down=True)
+
+
+def test_json_that_is_nested_too_deeply_is_no_json() -> None:
+    with serve(answers(Answer(400, "[" * 200_000))) as web:
+        response = transport().request("GET", web.url)
+    assert response.json is None
+    assert len(response.said) < 500
+
+
+def test_no_part_of_a_secret_stays_where_an_answer_is_cut() -> None:
+    with serve(answers(Answer(502, "x" * 190 + SECRET))) as web:
+        assert SECRET[:10] not in transport().request("GET", web.url).said
+
+
+def test_long_explanations_are_cut() -> None:
+    assert len(said(Answer(400, {"message": "m" * 1_000_000}))) < 2100
+
+
+def test_a_rate_limit_may_name_a_date() -> None:
+    patience = Patience()
+    then = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=20), usegmt=True)
+    with serve(answers(Answer(429, headers={"Retry-After": then}), Answer(200))) as web:
+        assert transport(sleep=patience, rate_limit_wait=60).request("POST", web.url).ok
+    assert 15 < patience.waits[0] < 23

@@ -11,7 +11,12 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils import identi
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import Connection, connection
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.http import Transport
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.identity import Kdf, Login, master_password_hash
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.identity import (
+    Kdf,
+    Login,
+    code_proof,
+    password_proof,
+)
 from unit import recordings
 from unit.web import Answer, Web, answers, serve
 
@@ -23,7 +28,11 @@ PEOPLE = [(side, name) for side in ("cloud", "self_hosted") for name in recordin
 
 def kdf_of(person: dict[str, Any]) -> Kdf:
     given = person["kdf"]
-    return Kdf(given["kdfType"], given["iterations"], given["memory"], given["parallelism"])
+    return Kdf(given["kdfType"], given["iterations"], given["memory"] or 0, given["parallelism"] or 0)
+
+
+def login_of(kdf: Kdf, wrapped_key: str | None = None) -> Login:
+    return Login("a token", kdf, None, True, wrapped_key)
 
 
 def of_kind(kind: int, iterations: int) -> list[tuple[str, str]]:
@@ -47,18 +56,88 @@ def test_both_derivations_and_an_old_one_are_among_the_known_answers() -> None:
 @pytest.mark.parametrize(("side", "name"), KNOWN)
 def test_the_hash_is_the_one_that_the_real_server_took(side: str, name: str) -> None:
     person = recordings.world()[side]["users"][name]
-    assert master_password_hash(person["password"], person["email"], kdf_of(person)) == person["masterPasswordHash"]
+    proof = password_proof(person["password"], person["email"], login_of(kdf_of(person), person["userSymmetricKey"]))
+    assert proof.body == {"masterPasswordHash": person["masterPasswordHash"]}
+    assert proof.certain
+
+
+def test_an_account_whose_salt_is_no_longer_its_address() -> None:
+    """As after a change of the address: the salt stays what the password was hashed with."""
+    person = recordings.world()["cloud"]["users"]["newsalt"]
+    body = recordings.answer(recordings.exchange("b", "cloud-token-user-api-key-first-time")).body
+    unlock = {**body["UserDecryptionOptions"]["MasterPasswordUnlock"], "Salt": person["email"]}
+    options = {**body["UserDecryptionOptions"], "MasterPasswordUnlock": unlock}
+    with serve(answers(Answer(200, {**body, "UserDecryptionOptions": options}))) as web:
+        login = log_in(web)
+    assert login.salt == person["email"]
+    assert (
+        password_proof(person["password"], login.salt, login).body["masterPasswordHash"]
+        == (person["masterPasswordHash"])
+    )
+
+
+def test_a_wrong_password_and_a_wrong_salt_are_not_certain() -> None:
+    person = recordings.world()["cloud"]["users"]["oldkdf"]
+    login = login_of(kdf_of(person), person["userSymmetricKey"])
+    assert password_proof(person["password"], person["email"], login).certain
+    assert not password_proof(person["password"] + "x", person["email"], login).certain
+    assert not password_proof(person["password"], "x" + person["email"], login).certain
+
+
+@pytest.mark.parametrize("change", [("2.", "7."), ("|", ""), ("2.", "2.AA"), ("=", "%")])
+def test_a_key_in_another_form_proves_nothing(change: tuple[str, str]) -> None:
+    person = recordings.world()["cloud"]["users"]["oldkdf"]
+    other = person["userSymmetricKey"].replace(*change)
+    assert not password_proof(person["password"], person["email"], login_of(kdf_of(person), other)).certain
+    assert not password_proof(person["password"], person["email"], login_of(kdf_of(person))).certain
+
+
+def test_a_code_is_sent_as_it_was_mailed_however_it_was_typed() -> None:
+    proof = code_proof(" 9562 8033\n")
+    assert (proof.body, proof.is_code, proof.certain) == ({"otp": "95628033"}, True, False)
+    assert "95628033" not in repr(proof)
+
+
+@pytest.mark.parametrize(
+    "kdf",
+    [
+        Kdf(0, 0),
+        Kdf(0, 4_999),
+        Kdf(0, 10_000_001),
+        Kdf(1, 1, 64, 4),
+        Kdf(1, 3, 14, 4),
+        Kdf(1, 3, 64, 0),
+        Kdf(1, 101, 64, 4),
+        Kdf(1, 3, 1_000_000, 4),
+        Kdf(1, 3, 64, 65),
+    ],
+)
+def test_a_derivation_that_no_account_has_is_refused(kdf: Kdf) -> None:
+    with pytest.raises(BitwardenError, match="no client of Bitwarden's uses"):
+        password_proof("password", "salt", login_of(kdf))
+
+
+@pytest.mark.parametrize("kdf", [Kdf(0, 5_000), Kdf(1, 2, 15, 1)])
+def test_the_weakest_derivations_that_old_accounts_have_are_taken(kdf: Kdf) -> None:
+    assert len(password_proof("password", "salt", login_of(kdf)).body["masterPasswordHash"]) == 44
+
+
+def test_odd_values_in_a_login_are_met_where_they_matter() -> None:
+    body = {"access_token": "t", "Kdf": "0", "KdfIterations": {}, "UserDecryptionOptions": [], "Key": 5}
+    with serve(answers(Answer(200, body))) as web:
+        login = log_in(web)
+    assert (login.kdf, login.salt, login.wrapped_key) == (Kdf(0, 0), None, None)
 
 
 def test_an_unknown_derivation_is_refused() -> None:
     with pytest.raises(BitwardenError, match="not known"):
-        master_password_hash("password", "salt", Kdf(7, 1))
+        password_proof("password", "salt", login_of(Kdf(7, 1)))
 
 
 def test_argon2id_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "ARGON2_ERROR", "Traceback")
     with pytest.raises(BitwardenError, match="install cryptography 44"):
-        master_password_hash("password", "salt", Kdf(1, 3, 64, 4))
+        password_proof("password", "salt", login_of(Kdf(1, 3, 64, 4)))
 
 
 @pytest.mark.parametrize(

@@ -2,65 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import remedies
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.http import Response
 from unit import recordings
+from unit.refusals import CALLS, refusals
 
-GUID = "[0-9a-fA-F-]{36}"
-
-# The calls of the modules, as operation, method and path.
-CALLS = [
-    (remedies.TOKEN, "POST", "/connect/token"),
-    (remedies.PROFILE, "GET", "/accounts/profile"),
-    (remedies.INSTALLATION, "GET", "/installations/.*"),
-    (remedies.KEY_INFORMATION, "GET", f"/organizations/{GUID}/api-key-information/1"),
-    (remedies.KEY, "POST", f"/organizations/{GUID}/api-key"),
-    (remedies.VERIFY_PASSWORD, "POST", "/accounts/verify-password"),
-    (remedies.CONNECTION_READ, "GET", f"/organizations/connections/({GUID}/1|enabled)"),
-    (remedies.CONNECTION_SAVE, "POST", "/organizations/connections"),
-    (remedies.CONNECTION_SAVE, "PUT", f"/organizations/connections/{GUID}"),
-    (remedies.CONNECTION_DELETE, "DELETE", f"/organizations/connections/{GUID}"),
-    (remedies.SUBSCRIPTION, "GET", f"/organizations/{GUID}/subscription"),
-    (remedies.LICENSE_SYNC, "POST", f"/organizations/licenses/self-hosted/{GUID}/sync"),
-]
-GROUPS = ("a", "b", "c", "d", "e", "f3", "h", "i", "j", "m")
-REFUSED = 400
-
-# Mistakes that a module never makes: odd bodies and headers, codes by mail, a version of the key that is not asked for.
-NEVER_SENT = re.compile(
-    r"no-body|no-content-type|not-json|wrong-type|otp|empty-body|access-code|hash-too-long|type-(3|name|omitted)|"
-    r"-form|refresh|array|-null|empty-object|missing$|json-body|-get$|empty-form|refresh|array|null-hash"
-)
-
-
-def operation(one: dict[str, Any]) -> str | None:
-    request = one["request"]
-    for name, method, path in CALLS:
-        if request["method"] == method and re.fullmatch(path, request["path"]):
-            return name
-    return None
-
-
-def refusals() -> list[tuple[str, str, str]]:
-    found = []
-    for letter in GROUPS:
-        for one in recordings.group(letter):
-            name = operation(one)
-            if name is not None and one["response"]["status"] >= REFUSED and not NEVER_SENT.search(one["name"]):
-                found.append((letter, one["name"], name))
-    return found
+REFUSALS = [(one.group, one.name, one.operation) for one in refusals()]
 
 
 def test_there_are_many_recorded_refusals() -> None:
-    assert len(refusals()) > 150
-    assert {name for _letter, _exchange, name in refusals()} == {name for name, _method, _path in CALLS}
+    assert len(REFUSALS) > 250
+    assert {name for _letter, _exchange, name in REFUSALS} == {name for name, _method, _path in CALLS}
 
 
-@pytest.mark.parametrize(("letter", "name", "where"), refusals())
+@pytest.mark.parametrize(("letter", "name", "where"), REFUSALS)
 def test_every_recorded_refusal_has_a_cause_and_a_next_step(letter: str, name: str, where: str) -> None:
     one = recordings.exchange(letter, name)
     response = recordings.response(one)
@@ -88,7 +44,7 @@ def test_every_recorded_refusal_has_a_cause_and_a_next_step(letter: str, name: s
         ("d", "cloud-api-key-two-rows", remedies.KEY, "never rotate"),
         ("d", "cloud-api-key-plan-families", remedies.KEY, "Teams and Enterprise"),
         ("e", "post-as-admin", remedies.CONNECTION_SAVE, "confirmed owner"),
-        ("e", "put-two-rows", remedies.CONNECTION_SAVE, "state=absent"),
+        ("e", "put-two-rows", remedies.CONNECTION_SAVE, "all but one"),
         ("e", "post-no-licence-file", remedies.CONNECTION_SAVE, "missing, changed, over a year old"),
         ("e", "post-no-licence-file", remedies.CONNECTION_SAVE, "server's clock"),
         ("e", "post-licence-camel-case", remedies.CONNECTION_SAVE, "by hand"),
@@ -97,7 +53,7 @@ def test_every_recorded_refusal_has_a_cause_and_a_next_step(letter: str, name: s
         ("e", "get-stored-config-null", remedies.CONNECTION_READ, "cannot be read"),
         ("f3", "sync-no-connection", remedies.LICENSE_SYNC, "billing_sync"),
         ("h", "sync", remedies.LICENSE_SYNC, "enableCloudCommunication=true"),
-        ("f3", "sync-connection-disabled", remedies.LICENSE_SYNC, "enabled=true"),
+        ("f3", "sync-connection-disabled", remedies.LICENSE_SYNC, "state=present"),
         ("f3", "sync-empty-key", remedies.LICENSE_SYNC, "holds no token"),
         ("f3", "sync-wrong-key", remedies.LICENSE_SYNC, "Invalid Billing Sync Key"),
         ("f3", "sync-identity-200-html", remedies.LICENSE_SYNC, "captive portal"),

@@ -31,17 +31,20 @@ class Asked:
 
 @dataclass
 class Answer:
-    """What to send; `cut` promises more bytes than come, `delay` keeps the client waiting."""
+    """What to send; `cut` promises more bytes than come, `delay` keeps the client waiting, `drops` for every byte."""
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: int = 0
     delay: float = 0
+    drops: float = 0
 
     def content(self) -> bytes:
         if self.body is None:
             return b""
+        if isinstance(self.body, bytes):
+            return self.body
         return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
 
 
@@ -93,7 +96,9 @@ def serve(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content) + answer.cut))
             self.end_headers()
-            self.wfile.write(content)
+            for part in [content[at : at + 1] for at in range(len(content))] if answer.drops else [content]:
+                time.sleep(answer.drops)
+                self.wfile.write(part)
             self.close_connection = bool(answer.cut)
 
         do_GET = do_POST = do_PUT = do_DELETE = answer
@@ -134,8 +139,11 @@ class Authority:
         certificate = self._sign(self._name, self._key, days=30, extension=x509.BasicConstraints(True, 0))
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def context(self, *, days: int = 30, address: str = "127.0.0.1") -> ssl.SSLContext:
-        """A server's TLS settings with a certificate for an address that ends in that many days."""
+    def context(self, *, days: int = 30, address: str = "127.0.0.1", clients: bool = False) -> ssl.SSLContext:
+        """A server's TLS settings with a certificate for an address that ends in that many days.
+
+        With `clients` it wants a certificate of this authority from whoever calls.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
         certificate = self._sign(_name("Test server"), key, days=days, extension=names)
@@ -148,7 +156,21 @@ class Authority:
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.path)
         return context
+
+    def client(self, passphrase: bytes | None = None) -> tuple[Path, Path]:
+        """A client's certificate and its key, in two files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.SubjectAlternativeName([x509.DNSName("client.example")])
+        certificate = self._sign(_name("Test client"), key, days=30, extension=name)
+        paths = (self._folder / "client.pem", self._folder / f"client-{'locked' if passphrase else 'open'}.key")
+        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        how = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+        paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+        return paths
 
     def _sign(
         self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: int, extension: x509.ExtensionType

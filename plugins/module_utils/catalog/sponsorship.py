@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, selfhosted.bitwarden contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sponsored Families organizations, as the self-hosted server answers."""
+
+from __future__ import annotations
+
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.catalog import model
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.catalog.model import Entry
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        "sponsoring-oneself",
+        (model.OFFER,),
+        400,
+        r"Sponsorship to yourself",
+        "the sponsored address is the member's own address at work",
+        "Give the private address of the member.",
+        seen="Cannot offer a Families Organization Sponsorship to yourself. Choose a different email.",
+    ),
+    Entry(
+        "plan-without-sponsorships",
+        (model.OFFER,),
+        400,
+        r"cannot sponsor other organizations",
+        "only Enterprise organizations sponsor Families organizations",
+        "Change the plan at the cloud, then sync the license.",
+        seen="Specified Organization cannot sponsor other organizations.",
+        link=model.HELP_SYNC,
+    ),
+    Entry(
+        "member-not-confirmed",
+        (model.OFFER,),
+        400,
+        r"Only confirmed users",
+        "the member is not confirmed yet",
+        "Confirm the member in the organization, then offer again.",
+        seen="Only confirmed users can sponsor other organizations.",
+    ),
+    Entry(
+        "admin-sponsorships-not-licensed",
+        (model.OFFER,),
+        400,
+        r"cannot send admin-initiated sponsorship",
+        "the license on the server does not allow sponsorships that an owner offers for members",
+        "Sync the license (license_sync); if it stays, the plan of the cloud organization lacks it.",
+        seen="Sponsoring organization cannot send admin-initiated sponsorship invitations",
+    ),
+    Entry(
+        "no-free-seat",
+        (model.OFFER,),
+        400,
+        r"Cannot autoscale on self-hosted",
+        "all seats are taken; a sponsorship that an owner offers takes one",
+        "Buy seats at the cloud and sync the license, or remove members or sponsorships.",
+        seen="Cannot autoscale on self-hosted instance.",
+    ),
+    Entry(
+        "sponsorship-value-refused",
+        (model.OFFER,),
+        400,
+        r"not a supported e-mail|not a valid encrypted string|maximum length",
+        "the address, the note or the name has a form that the server does not take",
+        "Give a plain mail address and a name of at most 256 characters.",
+        seen="SponsoredEmail: The SponsoredEmail field is not a supported e-mail address format.",
+    ),
+    Entry(
+        "offer-by-a-stranger",
+        (model.OFFER,),
+        500,
+        r"",
+        "the account is no member of this organization, or the organization is unknown here",
+        model.OWNER,
+        seen="An unhandled server error has occurred.",
+    ),
+    Entry(
+        "sponsorship-unknown",
+        (model.REVOKE,),
+        400,
+        r"sponsored organization could not be found",
+        "the organization has no sponsorship of this name; one with a slash in its name cannot be revoked by name",
+        "List them (sponsorship_info). One with a slash is revoked by the member, or in the database.",
+        seen="The specified sponsored organization could not be found under the given sponsoring organization.",
+    ),
+    Entry(
+        "member-sponsors-nobody",
+        (model.REVOKE,),
+        400,
+        r"not currently sponsoring|Unknown Organization User",
+        "this member offers no sponsorship (one that an owner offered does not count), or is no member",
+        "List them (sponsorship_info), and revoke the sponsorship by its name.",
+        seen="You are not currently sponsoring an organization.",
+    ),
+    Entry(
+        "revoke-without-token",
+        (model.REVOKE,),
+        500,
+        r"^an empty body",
+        "the token did not arrive",
+        "Look for a proxy on the way that drops the header Authorization.",
+        seen="an empty answer with status 500",
+    ),
+    Entry(
+        "sync-status-unknown-organization",
+        (model.SYNC_STATUS,),
+        500,
+        r"",
+        "the organization is unknown here, or the token did not arrive",
+        model.OWNER,
+        seen="An unhandled server error has occurred.",
+    ),
+    Entry(
+        "no-resend-on-self-hosted",
+        (model.RESEND,),
+        404,
+        r"",
+        "a self-hosted server cannot send an offer again",
+        "Revoke the sponsorship, wait for the next sync, and offer it anew.",
+        seen="an empty answer",
+    ),
+    Entry(
+        "families-disabled-by-policy",
+        model.SPONSORSHIP,
+        400,
+        r"sponsorship has been disabled by your organization",
+        "a policy of the cloud organization forbids sponsored Families organizations",
+        "Turn the policy off at the cloud.",
+        seen="Free Bitwarden Families sponsorship has been disabled by your organization administrator.",
+    ),
+    Entry(
+        "sponsorship-link-broken",
+        model.SPONSORSHIP,
+        400,
+        r"Failed to parse sponsorship token|Can only redeem sponsorship",
+        "the link of the mail is broken, or the account that opened it does not own the Families organization",
+        "Open the mail's whole link with the account that it was sent to, as owner of the Families organization.",
+        seen="Failed to parse sponsorship token.",
+    ),
+)

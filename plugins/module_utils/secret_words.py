@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, selfhosted.bitwarden contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What in an answer is a secret, by its name or by its looks: answers are quoted, also those that end in the middle."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+HIDDEN = "********"
+
+_NAMES = frozenset(
+    {
+        "accesstoken",
+        "apikey",
+        "billingsynckey",
+        "encryptedprivatekey",
+        "hash",
+        "key",
+        "licensekey",
+        "masterkeyencrypteduserkey",
+        "privatekey",
+        "refreshtoken",
+        "securitystamp",
+        "signature",
+        "token",
+    }
+)
+_SHORTEST = 16
+_DEEPEST = 20
+_RUN = re.compile(rf"[A-Za-z0-9+/=_-]{{{_SHORTEST},}}")
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# How many of its neighbors differ in kind (capital, small letter, digit): of words few, of random text most.
+_RANDOM_PATH, _RANDOM_LETTERS = 0.3, 0.45
+
+
+def of(value: t.Any, name: str = "", depth: int = 0) -> t.Iterator[str]:
+    """The values in a JSON answer that are secrets by their name."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from of(child, str(key), depth + 1)
+    elif isinstance(value, list):
+        for child in value:
+            yield from of(child, name, depth + 1)
+    elif isinstance(value, str) and len(value) >= _SHORTEST and name.lower().replace("_", "") in _NAMES:
+        yield value
+
+
+def masked(text: str) -> str:
+    """A text without what looks like a key or a token, also like a part of one; ids stay."""
+    return _RUN.sub(lambda found: HIDDEN if _looks_secret(found[0]) else found[0], text)
+
+
+def _looks_secret(run: str) -> bool:
+    rest = _GUID.sub("", run)
+    letters = [character for character in rest if character.isalnum()]
+    if len(letters) < _SHORTEST:
+        return False
+    kinds = [(character.isdigit(), character.isupper()) for character in letters]
+    changes = sum(one != other for one, other in zip(kinds, kinds[1:])) / len(letters)
+    if not any(digit for digit, _capital in kinds):
+        return changes >= _RANDOM_LETTERS
+    return any(character.isalpha() for character in letters) and ("/" not in rest or changes >= _RANDOM_PATH)

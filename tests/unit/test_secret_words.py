@@ -1,0 +1,101 @@
+"""What is a secret by its name or its looks, and that answers which are quoted show none of it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+import pytest
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import secret_words
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import SELF_HOSTED, Connection
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.http import NetworkError, Response, Transport
+from unit.web import Answer, answers, serve
+
+JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjM5ODEwMDRGQUY0RjQ2.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xIiwibmJm.c2lnbmVkLWFuZC1zZWFs"
+KEY = "Zb3kV9qLr27TnX4cWm8YpD5sHj6FgA"
+WRAPPED = "2.bi2JwTD/csGX1MWFcn29IA==|uJ0p6o7PUvgMwNx4fWP9QZigz5qnLfdXgWNpw9dMU1g1o2RDn1mt8m1gl4vK0OZH=|9eecMoimiAfe"
+STAMP = "7EQCB5XHTTJAVQ2EEFPQWYW6D4PTIQVP"
+GUID = "3583610f-bb6a-4bac-9521-b50a00eba9fa"
+
+
+@pytest.mark.parametrize("secret", [JWT, KEY, WRAPPED, STAMP, "a1" * 10, "+/" + KEY, "x" * 150 + KEY])
+def test_what_looks_like_a_secret_is_masked_in_any_text(secret: str) -> None:
+    for text in (secret, f'{{"key":"{secret}', f"<p>{secret}</p>", f"at {GUID}: {secret}!"):
+        shown = secret_words.masked(text)
+        assert secret_words.HIDDEN in shown
+        assert not any(secret[start : start + 16] in shown for start in range(len(secret) - 15))
+
+
+def test_letters_alone_are_masked_where_they_are_random() -> None:
+    pick = secrets.SystemRandom()
+    kinds = ["bcdfghjk", "BCDFGHJK"]
+    text = "".join(pick.choice(kinds[number % 2]) for number in range(30))
+    assert secret_words.masked(text) == secret_words.HIDDEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "An error has occurred. Check your internet connection and ensure the billing token is correct.",
+        "The requested organization already has a connection of type CloudBillingSync.",
+        "Bit.Core.Billing.Organizations.Queries.GetSelfHostedOrganizationLicenseQuery",
+        "IDX10222: Lifetime validation failed. ValidFrom (UTC): '11/28/2026 7:10:02 AM'",
+        f"/organizations/licenses/self-hosted/{GUID}/sync",
+        f"The value '{GUID.upper()}' is not valid.",
+        "2026-11-28T07:08:02.1234567Z",
+        "MasterPasswordHash: Invalid password.",
+        "12345678901234567890",
+        "https://identity.bitwarden.com/connect/token",
+    ],
+)
+def test_words_ids_dates_and_addresses_stay(text: str) -> None:
+    assert secret_words.masked(text) == text
+
+
+def test_secrets_are_known_by_their_names_at_any_depth() -> None:
+    answer = {"access_token": JWT, "a": [{"config": {"BillingSyncKey": KEY}}, "x" * 20], "key": "short", "apiKey": 1}
+    assert list(secret_words.of(answer)) == [JWT, KEY]
+    deep: object = {"token": KEY}
+    for _level in range(50):
+        deep = [deep]
+    assert list(secret_words.of(deep)) == []
+
+
+def asked(*script: Answer, times: int = 1) -> Response:
+    with serve(answers(*script)) as web:
+        connection = Connection(SELF_HOSTED, web.url, web.url, web.url, retries=0, rate_limit_wait=0)
+        with Transport(connection) as transport:
+            for _time in range(times):
+                response = transport.request("GET", f"{web.url}/x")
+    return response
+
+
+@pytest.mark.parametrize("error", [["x"], {"a": ["x"]}, 1, True])
+def test_an_error_of_any_type_is_told(error: object) -> None:
+    said = asked(Answer(400, {"error": error, "error_description": [error], "ErrorModel": [error]})).said
+    assert str(error) in said
+
+
+@pytest.mark.parametrize("length", [30, 60, 120])
+def test_an_answer_that_ends_in_a_token_shows_no_part_of_it(length: int) -> None:
+    said = asked(Answer(200, json.dumps({"access_token": JWT})[:length])).said
+    assert said.startswith('{"access_token": "') and "eyJhbGciOiJSUzI1NiIs" not in said
+
+
+def test_what_the_server_gave_is_not_quoted_when_it_comes_back() -> None:
+    word = "abcdefghijklmnopqrst"
+    assert asked(Answer(200, {"apiKey": word}), Answer(400, {"message": f"bad {word}"}), times=2).said == "bad ********"
+    assert word in asked(Answer(200, {"name": word}), Answer(400, {"message": f"bad {word}"}), times=2).said
+
+
+@pytest.mark.parametrize("place", ["http://[::1", "\u00e9", "javascript:x", f"https://login.example.com/{KEY}?t={KEY}"])
+def test_a_redirect_to_anywhere_is_told_in_words_and_without_secrets(place: str) -> None:
+    with pytest.raises(NetworkError, match="was redirected to") as caught:
+        asked(Answer(302, "", {"Location": place}))
+    assert KEY not in str(caught.value)
+
+
+def test_an_answer_that_ends_too_early_is_told_in_words() -> None:
+    with pytest.raises(NetworkError, match="closed before the whole answer") as caught:
+        asked(Answer(200, "{}", cut=10))
+    assert "run again" in str(caught.value)
