@@ -21,13 +21,15 @@ $(error The path '$(CURDIR)' has a blank in it, which make and virtual environme
 Next step: move the checkout to a folder without blanks in its path)
 endif
 
-.PHONY: help setup demo test test-long lint sanity bench coverage molecule clean
+.PHONY: help setup demo test test-docker docker-tests docker-scenarios test-long lint sanity bench faults \
+        troubleshooting coverage molecule clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Make the virtual environment and the collection's path
 	@mkdir -p .cache/ansible_collections/selfhosted
+	@test -L .cache/ansible_collections/selfhosted/bitwarden || rm -rf .cache/ansible_collections/selfhosted/bitwarden
 	@ln -sfn ../../.. .cache/ansible_collections/selfhosted/bitwarden
 
 $(STAMP): $(wildcard tests/requirements/*.txt)
@@ -40,10 +42,22 @@ demo: setup ## See the whole help page done on two servers, US and EU
 test: setup lint sanity ## Everything that CI runs: lint, sanity, all tests
 	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" npm
 	$(BIN)/molecule test -s default
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long and not docker" $(PYTEST_ARGS)
+
+# Machines boot and firewalls time out: two processors have time for three of these at once.
+test-docker: setup ## The tests on a real Docker engine: needs root, installs what is missing
+	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" docker
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target docker-tests docker-scenarios
+
+docker-tests: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m docker tests/docker $(PYTEST_ARGS)
+
+docker-scenarios: setup
+	$(BIN)/molecule test -s docker
+	$(BIN)/molecule test -s egress
 
 test-long: setup ## The tests that take minutes
-	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "long and not docker" $(PYTEST_ARGS)
 
 lint: setup ## ansible-lint, yamllint, ruff, mypy
 	$(BIN)/ruff check .
@@ -57,6 +71,12 @@ sanity: setup ## ansible-test sanity, all tests, no ignores
 
 bench: setup ## Measure; writes tests/bench/results.json
 	$(BIN)/python tests/bench/bench.py
+
+faults: setup ## Inject every fault, on the host's and the API's side, and write docs/faults.md
+	$(BIN)/python tests/integration/faults_table.py
+
+troubleshooting: setup ## Write docs/troubleshooting.md from the catalog of remedies
+	$(BIN)/python tests/tools/troubleshooting.py
 
 coverage: setup ## Branch coverage of the plugins, modules in subprocesses included
 	tests/tools/coverage.sh
