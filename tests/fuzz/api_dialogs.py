@@ -13,8 +13,7 @@ from typing import Any
 from fuzz.bodies import WINDOW
 from unit import recorded_world
 from unit.license_world import NAME, emitted, installation, license_task, written
-from unit.module_forks import Forks
-from unit.module_runner import Result, run_module
+from unit.module_runner import Result
 from unit.recorded_world import ACME, Front, Recorded
 
 SECRET = {
@@ -204,15 +203,12 @@ def _sponsorships(world: Listener) -> None:
 
 @contextmanager
 def _listening() -> Iterator[None]:
-    with Forks(MODULES) as forks:
-        # mypy wants no class put in place of another; they are put back below.
-        recorded_world.Front = _HeardFront  # type: ignore[misc]
-        recorded_world.run_module = forks.run  # type: ignore[attr-defined,assignment]
-        try:
-            yield
-        finally:
-            recorded_world.Front = Front  # type: ignore[misc]
-            recorded_world.run_module = run_module  # type: ignore[attr-defined]
+    # mypy wants no class put in place of another; it is put back below.
+    recorded_world.Front = _HeardFront  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        recorded_world.Front = Front  # type: ignore[misc]
 
 
 def listen(folder: Path) -> list[Dialog]:

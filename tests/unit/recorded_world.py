@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,19 +64,44 @@ class Front:
         await response(scope, receive, send)
 
 
+class Door:
+    """A server that serves one world after the other: to end one takes longer than most of the tests."""
+
+    free: list[Door] = []
+
+    def __init__(self) -> None:
+        self.front: Front | None = None
+        config = uvicorn.Config(self, host="127.0.0.1", port=0, log_level="warning", date_header=False, lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            thread.join(0.01)
+        self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert self.front is not None, "nobody is at home"
+        await self.front(scope, receive, send)
+
+
 @contextmanager
 def served(front: Front) -> Iterator[str]:
-    config = uvicorn.Config(front, host="127.0.0.1", port=0, log_level="warning", date_header=False, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
+    door = Door.free.pop() if Door.free else Door()
+    door.front = front
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield door.url
     finally:
-        server.should_exit = True
-        thread.join()
+        door.front = None
+        Door.free.append(door)
+
+
+@functools.cache
+def signing_key(_side: str) -> str:
+    """As PEM; one for all worlds of this process."""
+    scratch = Store(None)
+    SigningKey.of(scratch)
+    (row,) = scratch.rows("LabSigningKey")
+    return str(row["Pem"])
 
 
 class Recorded:
@@ -84,12 +110,7 @@ class Recorded:
     def __init__(self, folder: Path) -> None:
         bwlab.api.load()
         bwlab.identity.load()
-        keys = {}
-        for side in ("cloud", "self_hosted"):
-            scratch = Store(None)
-            SigningKey.of(scratch)
-            (row,) = scratch.rows("LabSigningKey")
-            keys[side] = row["Pem"]
+        keys = {side: signing_key(side) for side in ("cloud", "self_hosted")}
         self.folder = folder
         self.world = World(FOLDER, folder / "world", keys)
         offset = (RECORDED - datetime.now(timezone.utc)).total_seconds()

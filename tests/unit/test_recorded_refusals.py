@@ -13,7 +13,6 @@ import yaml
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import remedies
 from unit import recordings
 from unit.license_world import NAME, cloud_login, emitted, installation, pass_time, written
-from unit.module_forks import Forks
 from unit.module_runner import ROOT, Result
 from unit.recorded_world import ACME, Recorded
 from unit.refusals import CALLS, Refusal, refusals
@@ -223,8 +222,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("world")
-    with Recorded(folder).running() as world, Forks(MODULES) as forks:
-        world.runner = forks.run
+    with Recorded(folder).running() as world:
         yield Running(world, folder)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.module_forks import Forks
 from unit.module_runner import Result, run_module
 from unit.recorded_world import ACME, Recorded
 
@@ -19,16 +18,9 @@ NAME = "Acme & Söhne"
 SHOWN = {"token", "exists", "revision_date", "rotated", "servers_with_old_token", "otp_requested", "organization"}
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks(["billing_sync", "billing_sync_token", "license_sync"]) as running:
-        yield running
-
-
 @pytest.fixture
-def world(tmp_path: Path, forks: Forks) -> Iterator[Recorded]:
+def world(tmp_path: Path) -> Iterator[Recorded]:
     with Recorded(tmp_path).running() as running:
-        running.runner = forks.run
         yield running
 
 

@@ -19,8 +19,7 @@ from bwlab.secret_values import Secrets
 from bwlab.store import Row, Store
 from integration.test_api_modules import allow_cloud
 from labkit import ROOT, Lab
-from unit.module_forks import Forks
-from unit.module_runner import Result
+from unit.module_runner import Result, run_module
 
 CLOUD, SERVER, OTHER_CLOUD = "cloud", "server", "other cloud"
 FILES = {CLOUD: "cloud-US", SERVER: "server-us1", OTHER_CLOUD: "cloud-EU"}
@@ -30,10 +29,6 @@ FRESH, KEYED, CONNECTED = "fresh", "keyed", "connected"
 # The subscription at the cloud has changed since the license on the server was made.
 CHANGED = "changed"
 NEW_SEATS = 60
-MODULES = (
-    "billing_sync_token", "billing_sync", "license", "license_sync", "organization_info", "installation_info",
-    "sponsorship",
-)  # fmt: skip
 FAMILY = {"email": "family@home.example", "friendly_name": "Family One", "admin_initiated": True}
 # Moved by logins and by the lab itself, and nothing that a module is responsible for.
 PASSING = {"LabMail", "LabLog", "LabSigningKey", "LabGrant", "Device", "LabJob", "OrganizationInstallation"}
@@ -54,9 +49,8 @@ class Kept:
 class Site:
     """The server us1 and the cloud US, and the EU's cloud beside them."""
 
-    def __init__(self, directory: Path, forks: Forks) -> None:
+    def __init__(self, directory: Path) -> None:
         self.lab = Lab(directory, "--servers", "2", "--regions", "US,EU", delay=0.02)
-        self.forks = forks
         self.db = LabDb(directory / "lab.sqlite")
         self.layout = Layout.read(directory)
         self.stores = {name: Store(directory / "state" / f"{file}.sqlite") for name, file in FILES.items()}
@@ -91,7 +85,7 @@ class Site:
         # As with the cloud's own count: what other cases have asked for is not this one's affair.
         for logins in (Path(self.environment["ANSIBLE_HOME"]) / "selfhosted.bitwarden").glob("logins-*"):
             logins.unlink()
-        return self.forks.run(module, given, env={**self.environment, **(env or {})}, **how)
+        return run_module(module, given, env={**self.environment, **(env or {})}, **how)
 
     def _options(self, module: str) -> dict[str, Any]:
         entry = self.secrets["us1"]
@@ -240,10 +234,9 @@ def differences(before: Kept, after: Kept) -> set[str]:
 @contextmanager
 def site(directory: Path) -> Iterator[Site]:
     """A lab that is ready for cases."""
-    with Forks(MODULES) as forks:
-        made = Site(directory, forks)
-        try:
-            made.prepare()
-            yield made
-        finally:
-            made.close()
+    made = Site(directory)
+    try:
+        made.prepare()
+        yield made
+    finally:
+        made.close()
