@@ -11,6 +11,9 @@ BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.ready
 SCENARIO ?= default
 PYTEST_ARGS ?=
+# Tests often wait, so that each processor has time for more than one; a file is one worker's, the long ones come first.
+WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+WIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -22,7 +25,7 @@ Next step: move the checkout to a folder without blanks in its path)
 endif
 
 .PHONY: help setup demo test test-docker docker-tests docker-scenarios test-long lint sanity bench faults \
-        troubleshooting coverage molecule clean
+        egress-table troubleshooting coverage molecule clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,12 +42,12 @@ $(STAMP): $(wildcard tests/requirements/*.txt)
 demo: setup ## See the whole help page done on two servers, US and EU
 	@$(BIN)/python tests/demo.py
 
-test: setup lint sanity ## Everything that CI runs: lint, sanity, all tests
+test: setup ## Lint, sanity, Molecule's scenario default, and the tests that need no Docker
 	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" npm
-	$(BIN)/molecule test -s default
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not long and not docker" $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint sanity molecule
+	$(BIN)/python -m pytest $(WIDE) -m "not long and not docker" tests/integration tests $(PYTEST_ARGS)
 
-# Machines boot and firewalls time out: two processors have time for three of these at once.
+# Machines boot, servers start and firewalls time out: two processors have time for three of these at once.
 test-docker: setup ## The tests on a real Docker engine: needs root, installs what is missing
 	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" docker
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target docker-tests docker-scenarios
@@ -74,6 +77,10 @@ bench: setup ## Measure; writes tests/bench/results.json
 
 faults: setup ## Inject every fault, on the host's and the API's side, and write docs/faults.md
 	$(BIN)/python tests/integration/faults_table.py
+
+egress-table: setup ## See what each firewall's backend opens, and write the table of docs/egress.md; needs root
+	@tests/tools/setup.sh "$(PYTHON)" "$(VENV)" docker
+	EGRESS_TABLE=write $(BIN)/python -m pytest tests/docker/test_egress_world.py
 
 troubleshooting: setup ## Write docs/troubleshooting.md from the catalog of remedies
 	$(BIN)/python tests/tools/troubleshooting.py

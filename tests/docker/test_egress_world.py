@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import egress_table as table
 import pytest
 from bwlab.egress import closing, names
 from bwlab.egress.world import World
@@ -35,6 +37,8 @@ EVENTS = {
     "iptables": ("systemctl restart company-firewall",),
 }
 BEFORE: dict[str, tuple[str, str]] = {}
+CLOSED: dict[str, table.Look] = {}
+ROWS: dict[str, table.Row] = {}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,7 @@ def test_closed_hosts_let_nothing_out(world: World) -> None:
     world.sh("firewalld", "firewall-cmd --reload && sleep 3")
     assert everywhere(HOSTS, lambda host: shut(world, host, *LISTED)) == ALL
     BEFORE.update(everywhere(HOSTS, lambda host: snapshot(world, host)))
+    CLOSED.update(everywhere(HOSTS, lambda host: table.look(world, host)))
 
 
 def test_backend_none_tells_what_is_to_be_opened_and_touches_no_server(world: World) -> None:
@@ -105,6 +110,7 @@ def test_backend_none_tells_what_is_to_be_opened_and_touches_no_server(world: Wo
     }
     assert "setup IPv4 tcp api.bitwarden.com (198.51.100.16) 443" in told["rules"]
     assert snapshot(world, "ufw") == BEFORE["ufw"]
+    ROWS["none"] = table.row("none", CLOSED["ufw"], table.look(world, "ufw"))
 
 
 def test_a_reload_that_would_lose_somebodys_rule_is_refused_with_the_command_that_keeps_it(world: World) -> None:
@@ -143,6 +149,14 @@ def test_only_what_is_listed_is_open_in_both_versions_of_ip(world: World, host: 
     # Setup asks no push service.
     assert words(world, host, path, LISTED[:2] if path == "setup" else LISTED) == {"open"}
     assert words(world, host, path, (names.OTHER,)) == {"closed"}
+
+
+def test_the_table_in_the_document_is_what_is_seen(world: World) -> None:
+    """`make egress-table` writes it."""
+    seen = everywhere(HOSTS, lambda host: table.row(host, CLOSED[host], table.look(world, host)))
+    if os.environ.get("EGRESS_TABLE") == "write":
+        table.write({**seen, **ROWS})
+    assert table.committed() == {**seen, **ROWS}
 
 
 def test_everything_of_others_is_still_there_in_its_order(world: World) -> None:

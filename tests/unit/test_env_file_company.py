@@ -164,7 +164,8 @@ class TestSetup:
         runs: list[int] = []
 
         def setup() -> None:
-            while not stop.is_set():
+            # A setup that never pauses can keep a reader out for as long as it likes.
+            while not stop.wait(0.02):
                 runs.append(run_setup(bwdata, UPDATE).exit_code)
 
         thread = threading.Thread(target=setup)
