@@ -53,11 +53,13 @@ def require_installation(cloud: Server, installation_id: str) -> None:
             f"The installation {installation_id} is not known at {cloud.name}.",
             next_step="Give the region that issued the installation id (the module installation_info tells which), "
             "or correct globalSettings__installation__id on the server.",
+            details=remedies.known("installation-refused"),
         )
     if found.get("enabled") is not True:
         raise InstallationRefused(
             f"The installation {installation_id} is disabled at {cloud.name}.",
             next_step="Ask Bitwarden's support, or get a new installation id and key at https://bitwarden.com/host/.",
+            details=remedies.known("installation-refused"),
         )
 
 
@@ -68,6 +70,7 @@ def cloud_organization(cloud: Server, wanted: str) -> Organization:
         raise BitwardenError(
             f"The organization {found.name} is disabled at {cloud.name}, so that no server would take its license.",
             next_step="Settle its subscription at the cloud, then try again.",
+            details=remedies.known("organization-disabled-at-cloud"),
         )
     return found
 
@@ -90,19 +93,20 @@ def download(cloud: Server, organization_id: str, installation_id: str) -> Licen
 # At the self-hosted server.
 
 
-def subscription(server: Server, organization_id: str) -> tuple[dict[str, t.Any] | None, str | None]:
-    """What the server tells of its license, or why it cannot read one."""
+def subscription(server: Server, organization_id: str) -> tuple[dict[str, t.Any] | None, BitwardenError | None]:
+    """What the server tells of its license, or why it cannot read one, in words that continue a sentence."""
     what = f"Reading the license at {server.name}"
     response = server.call("GET", f"/organizations/{organization_id}/subscription")
     if response.status in _UNREADABLE:
         error = remedies.error_for(remedies.SUBSCRIPTION, what, response)
-        return None, str(error.details.get("cause") or error.message)
+        return None, BitwardenError(str(error.details.get("cause") or error.message), details=error.details)
     if not response.ok:
         raise server.self_hosted_error(remedies.SUBSCRIPTION, what, response)
     body = server.object_of(remedies.SUBSCRIPTION, what, response)
     if not body.get("expiration") and not _by_cloud(body):
         # A download that was copied over the file by hand is read as a license without content.
-        return None, "the license file on the server is read as one without content"
+        problem = "the license file on the server is read as one without content"
+        return None, BitwardenError(problem, details=remedies.known("license-on-server-changed"))
     return body, None
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import license, license_api, remedies
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.catalog import log_events
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.catalog import log_events, ways
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 
 if t.TYPE_CHECKING:
@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 # Answers to a sync that say nothing of the cause.
-VAGUE = frozenset({"sync-failed-for-one-of-many-reasons", "identity-is-not-bitwarden", "cloud-does-not-answer"})
+VAGUE = frozenset({"sync-failed-for-one-of-many-reasons", "sync-met-an-error", "cloud-does-not-answer"})
 _CLOCK_NOISE = timedelta(seconds=2)
 # A line that is older than this is about another sync.
 _LOG_AGE = timedelta(minutes=15)
@@ -39,6 +39,7 @@ class Answer:
     probe: str
     result: str
     said: str
+    # Of what is wrong only.
     next_step: str = ""
     remedy: str = ""
 
@@ -192,9 +193,14 @@ class Probes:
         rows = [row for row in rows if row.get("path") == _CONTAINERS] or rows
         if not rows:
             return Answer("way", UNKNOWN, "not asked: it takes the endpoints of egress_probe")
-        for row in sorted(rows, key=lambda one: _ASKED_OF.index(one["kind"])):
-            if row.get("reachable") is False:
-                return Answer("way", WRONG, str(row.get("cause")).rstrip("."), str(row.get("next_step") or ""))
+        closed = [row for row in rows if row.get("reachable") is False]
+        for row in sorted(closed, key=lambda one: _ASKED_OF.index(one["kind"])):
+            said, verdict = str(row.get("cause")).rstrip("."), str(row.get("verdict") or "")
+            if verdict not in ways.NOTHING_FOUND:
+                step, key = str(row.get("next_step") or ""), ways.remedy(row["kind"], verdict)
+                return Answer("way", WRONG, said, step, key)
+        if closed:
+            return Answer("way", UNKNOWN, f"not asked: {closed[0].get('cause')}".rstrip("."))
         return Answer("way", OK, "identity and api of the cloud are reached from the server")
 
     def _log(self) -> Answer:
@@ -234,8 +240,9 @@ def explained(error: BitwardenError, answers: t.Sequence[Answer]) -> BitwardenEr
         told = f"{error.message} Found in order: {good}." + (f" Not known: {open_}." if open_ else "")
         return BitwardenError(told, next_step=error.next_step, details={**error.details, "probes": probes})
     first = error.message.partition(" This means that ")[0]
+    known = remedies.known(found.remedy)
     return BitwardenError(
         f"{first} The cause: {found.said}.",
         next_step=found.next_step or error.next_step,
-        details={**error.details, "cause": found.said, "remedy": found.remedy or None, "probes": probes},
+        details={**error.details, **known, "cause": found.said, "probes": probes},
     )

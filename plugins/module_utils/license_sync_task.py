@@ -16,6 +16,7 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
     license_checks,
     license_probes,
     organization,
+    remedies,
 )
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.license_file import License
@@ -116,8 +117,11 @@ class Task:
         """Without a working connection there is nothing to sync with; a check run may come before it is made."""
         if connected.exists and connected.enabled and connected.key is not None:
             return
-        state = "has no token" if connected.exists and connected.enabled else "is disabled"
-        state = state if connected.exists else "is missing"
+        state, key = "is missing", "no-connection"
+        if connected.exists:
+            state, key = "is disabled", "connection-disabled"
+            if connected.enabled:
+                state, key = "has no token", "connection-without-token"
         problem = f"The organization's billing sync connection at {self._server.name} {state}"
         if self._check_mode:
             self._warn(f"{problem} now; a run needs it before this task, as the module billing_sync makes it.")
@@ -125,6 +129,7 @@ class Task:
         raise BitwardenError(
             f"{problem}, so that the license cannot be synced.",
             next_step="Connect it first with selfhosted.bitwarden.billing_sync (state=present).",
+            details=remedies.known(key),
         )
 
     # Syncing, and proving it.
@@ -145,6 +150,7 @@ class Task:
                 f"{after.last_license_sync or 'never'}.",
                 next_step="Something between here and the server may have answered in its place: compare the address "
                 "with the server's own, and look for a proxy or cache.",
+                details=remedies.known("sync-did-not-move"),
             )
         return str(after.last_license_sync)
 
@@ -155,6 +161,7 @@ class Task:
             raise BitwardenError(
                 f"The license was synced, but {self._server.name} cannot read it: {problem}.",
                 next_step="Look at bwdata/core/licenses there: it must belong to the user of bwdata/env/uid.env.",
+                details=problem.details if problem else None,
             )
         if self._params["compare"]:
             self._require_equal(offered or self._offered(str(before.cloud_organization_id)), has)
@@ -165,6 +172,7 @@ class Task:
                 f"The license was synced, but it ended on {ends:%Y-%m-%d}: {self._server.name} disables the "
                 "organization within 12 hours.",
                 next_step="Settle the subscription of the cloud organization, then sync again.",
+                details=remedies.known("expired-license-accepted"),
             )
         return str(has["expiration"]), _name(has, found)
 
@@ -175,6 +183,7 @@ class Task:
             raise BitwardenError(
                 f"The license was synced, but what {self._server.name} has now is not what the cloud gives {told}.",
                 next_step=_ANOTHER,
+                details=remedies.known("license-of-another-organization-accepted"),
             )
 
     def _require_same_name(self, found: Organization, before: BillingSync, name: str) -> None:
@@ -197,6 +206,7 @@ class Task:
                 f"The license was synced, but it is that of another organization: {found.name} at "
                 f"{self._server.name} is called {name} now, and at the cloud {at_cloud or 'it is not to be seen'}.",
                 next_step=_ANOTHER,
+                details=remedies.known("license-of-another-organization-accepted"),
             )
 
 

@@ -44,7 +44,7 @@ class Side:
     found: Organization | None = None
     connected: BillingSync = NOT_CONNECTED
     subscription: dict[str, t.Any] | None = None
-    problem: str | None = None
+    problem: BitwardenError | None = None
     installed: License | None = None
 
     @property
@@ -70,7 +70,7 @@ class Side:
         return {
             "enabled": self.found.enabled,
             "readable": self.subscription is not None,
-            "problem": self.problem,
+            "problem": self.problem.message if self.problem else None,
             "name": self.found.name,
             "plan": plan.get("name") if isinstance(plan, dict) else None,
             "plan_type": given.get("planType"),
@@ -281,6 +281,7 @@ class Task:
             raise BitwardenError(
                 f"{self._server.name} took the license, but cannot read it: {problem}.",
                 next_step="Look at bwdata/core/licenses there: it must belong to the user of bwdata/env/uid.env.",
+                details=problem.details if problem else None,
             )
         left = sorted(license_checks.differences(found, subscription))
         if license_checks.PROVEN.intersection(left):

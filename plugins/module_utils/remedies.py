@@ -101,6 +101,7 @@ __all__ = [
     "entry",
     "error_for",
     "explain",
+    "known",
     "of_log",
 ]
 
@@ -146,6 +147,12 @@ class Found:
 def entry(key: str) -> Entry:
     """The row of that key, which a caller knows without any words of a server."""
     return _BY_KEY[key]
+
+
+def known(key: str) -> dict[str, t.Any]:
+    """The row of that key as the details of an error."""
+    found = entry(key)
+    return {"cause": found.cause, "remedy": found.key, "link": found.link or None}
 
 
 def explain(operation: str, response: Response) -> Entry | None:

@@ -251,12 +251,27 @@ next_step:
   returned: with O(state=diagnosed), and after a failure
   type: str
   sample: Fetch the billing sync token again (billing_sync_token) and apply it (billing_sync).
+remedy:
+  description: The key of the cause's entry in C(docs/troubleshooting.md) of the collection.
+  returned: with O(state=diagnosed), and after a failure
+  type: str
+  sample: log-wrong-billing-sync-key
+link:
+  description: Bitwarden's own page about it, V(null) where there is none.
+  returned: with O(state=diagnosed), and after a failure
+  type: str
+  sample: https://bitwarden.com/help/families-for-enterprise-self-hosted/
 """
 
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils import license, license_probes, license_sync_task
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
+    license,
+    license_probes,
+    license_sync_task,
+    remedies,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import (
     SELF_HOSTED,
     cloud_spec,
@@ -278,6 +293,8 @@ def diagnosed(module: AnsibleModule, server: Server) -> dict[str, t.Any]:
         "probes": [one.as_dict() for one in answers],
         "cause": blamed.said if blamed else None,
         "next_step": blamed.next_step if blamed else None,
+        "remedy": blamed.remedy if blamed else None,
+        "link": (remedies.entry(blamed.remedy).link or None) if blamed else None,
     }
 
 

@@ -238,6 +238,7 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils import (
     organization,
 )
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.arguments import ANY, connection_spec
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.errors import BitwardenError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.organization import Organization
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.server import Server, execute
 
@@ -252,14 +253,14 @@ def wanted(module: AnsibleModule, server: Server) -> list[Organization]:
     return [organization.require_owner(found, server.name) if only_owners else found]
 
 
-def license_facts(read: dict[str, t.Any] | None, problem: str | None) -> dict[str, t.Any]:
+def license_facts(read: dict[str, t.Any] | None, problem: BitwardenError | None) -> dict[str, t.Any]:
     """What the server told of its license, or why it cannot."""
     given = read or {}
     plan = given.get("plan")
     features = {license_file.snake(name): given.get(license_file.camel(name)) for name in license_file.FEATURES}
     return {
         "readable": read is not None,
-        "problem": problem,
+        "problem": problem.message if problem else None,
         "expiration": given.get("expiration"),
         "expiration_without_grace_period": given.get("expirationWithoutGracePeriod"),
         "plan": plan.get("name") if isinstance(plan, dict) else None,

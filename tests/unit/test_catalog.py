@@ -23,6 +23,7 @@ SYMPTOMS = {one.key for one in general.SYMPTOMS}
 BEYOND = {
     "not-available-now",
     "gateway-timeout",
+    "license-refused-by-a-proxy",
     "request-refused",
     "log-cloud-not-reached",
     "job-cloud-said-no",

@@ -31,6 +31,7 @@ from unit.license_world import (
 )
 from unit.module_runner import Result
 from unit.recorded_world import ACME, Recorded
+from unit.web import Answer
 
 UPLOAD = f"POST /api/organizations/licenses/self-hosted/{ACME['self_hosted']} 200"
 
@@ -445,6 +446,22 @@ def test_what_the_server_says_against_a_license_is_told(world: Recorded, tmp_pat
     on_disk(world).unlink()
     on_disk(world).mkdir()
     assert "Unauthorized" in message(license_task(world))
+
+
+def test_a_proxy_that_takes_no_request_of_this_size_is_named(world: Recorded) -> None:
+    """With nginx's own page for it, which is all that comes: Bitwarden has not seen the upload."""
+    page = b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body></body>\r\n</html>\r\n"
+    grow(world, Seats=12)
+    world.intercept = lambda method, path, _side: (
+        Answer(413, page, {"Content-Type": "text/html"})
+        if method == "POST" and path.endswith(f"/self-hosted/{ACME['self_hosted']}")
+        else None
+    )
+    result = license_task(world, max_age=0)
+    assert "413" in message(result) and "a proxy before the server takes no request of this size" in message(result)
+    assert "client_max_body_size" in result["next_step"]
+    assert (result["remedy"], result["status"]) == ("license-refused-by-a-proxy", 413)
+    assert server_row(world)["Seats"] == 10
 
 
 # Proof.

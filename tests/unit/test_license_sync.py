@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils import license_probes, remedies
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.catalog import ways
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe import verdicts
 from bwlab.api import licenses_self_hosted
 from bwlab.license_fields import License
 from unit.license_world import NAME, cloud_login, emitted, installation, license_secrets, on_disk, pass_time
-from unit.module_runner import Result
+from unit.module_runner import ROOT, Result
 from unit.recorded_world import ACME, Recorded
 
 GENERIC = {"message": "An error has occurred. Check your internet connection and ensure the billing token is correct."}
@@ -97,7 +101,9 @@ def test_comparing_takes_an_installation_a_login_and_a_cloud(world: Recorded) ->
     assert world.logs["self_hosted"] == []
     assert "does not say which Bitwarden server" in message(compared(world, cloud={}))
     unknown = "11111111-2222-4333-8444-555555555555"
-    assert "is not known at" in message(compared(world, installation_id=unknown))
+    refused = compared(world, installation_id=unknown)
+    assert "is not known at" in message(refused)
+    assert refused["remedy"] == "installation-refused"
     assert syncs(world) == 0
 
 
@@ -139,8 +145,10 @@ def other(world: Recorded) -> License:
 
 def test_the_license_of_another_organization_is_no_success(world: Recorded, arrives: Arrives) -> None:
     arrives(other(world))
-    text = message(sync(world, cloud=cloud_login(world)))
+    result = sync(world, cloud=cloud_login(world))
+    text = message(result)
     assert "it is that of another organization" in text
+    assert result["remedy"] == "license-of-another-organization-accepted"
     assert "is called Third Enterprise now" in text
     assert "module license" in text
 
@@ -154,8 +162,10 @@ def test_without_the_cloud_a_new_name_is_warned_about(world: Recorded, arrives: 
 
 def test_a_comparison_sees_any_license_but_the_clouds_own(world: Recorded, arrives: Arrives) -> None:
     arrives(emitted(world, changes={"Seats": 10 + 1}))
-    text = message(compared(world))
+    result = compared(world)
+    text = message(result)
     assert "is not what the cloud gives" in text and "seats 10, not 11" in text
+    assert result["remedy"] == "license-of-another-organization-accepted"
 
 
 def test_a_renamed_organization_is_a_success_when_the_cloud_says_so(world: Recorded) -> None:
@@ -166,10 +176,14 @@ def test_a_renamed_organization_is_a_success_when_the_cloud_says_so(world: Recor
 
 def test_a_license_that_has_ended_or_cannot_be_read_is_no_success(world: Recorded, arrives: Arrives) -> None:
     arrives(emitted(world, changes={"ExpirationDate": "2026-11-22 15:00:00"}))
-    assert "it ended on 2026-11-22" in message(sync(world))
+    ended = sync(world)
+    assert "it ended on 2026-11-22" in message(ended)
+    assert ended["remedy"] == "expired-license-accepted"
     arrives(emitted(world))
     world.stand_ins["/subscription"] = (500, None)
-    assert "cannot read it" in message(sync(world, max_age=0))
+    unread = sync(world, max_age=0)
+    assert "cannot read it" in message(unread)
+    assert unread["remedy"] == "license-on-server-missing"
 
 
 # The cause.
@@ -226,6 +240,7 @@ def test_an_organization_that_ended_at_the_cloud(world: Recorded, changes: Any, 
     grow(world, **changes)
     result = diagnosed(world)
     assert words in result["cause"]
+    assert result["remedy"] == key
     (found,) = [one for one in result["probes"] if one["result"] == "wrong"]
     assert (found["probe"], found["remedy"]) == ("cloud_organization", key)
     assert result["next_step"].startswith("Settle")
@@ -254,9 +269,41 @@ def test_a_clock_that_is_behind(world: Recorded) -> None:
     assert probes(diagnosed(world))["clock"] == "ok"
 
 
-def way(kind: str, path: str, reachable: bool | None) -> dict[str, Any]:
+def way(kind: str, path: str, reachable: bool | None, verdict: str = "") -> dict[str, Any]:
     cause = f"{kind} from {path} is {reachable}."
-    return {"kind": kind, "path": path, "reachable": reachable, "cause": cause, "next_step": f"Open {kind}."}
+    found = {"kind": kind, "path": path, "reachable": reachable, "verdict": verdict}
+    return {**found, "cause": cause, "next_step": f"Open {kind}."}
+
+
+# A verdict about mail servers, and those that found nothing out.
+NO_MATTER = {"no_greeting", *ways.NOTHING_FOUND}
+
+
+@pytest.mark.parametrize(
+    "verdict", [word for word, one in verdicts.TABLE.items() if one.weight == verdicts.BAD and word not in NO_MATTER]
+)
+def test_every_verdict_about_the_way_has_its_entry(verdict: str) -> None:
+    for kind in ("identity", "api"):
+        assert remedies.entry(ways.remedy(kind, verdict)).next_step
+    assert verdict in ways.REMEDIES
+
+
+def test_a_way_that_is_closed_has_the_entry_of_what_the_log_would_say(world: Recorded) -> None:
+    rows = [way("identity", "containers", False, "captive_portal"), way("api", "containers", False, "timed_out")]
+    result = diagnosed(world, endpoints=rows, cloud=None)
+    assert (result["remedy"], result["cause"]) == ("log-identity-is-not-bitwarden", "identity from containers is False")
+    result = diagnosed(world, endpoints=rows[1:], cloud=None)
+    assert result["remedy"] == "log-no-answer"
+    assert result["link"] == remedies.entry("log-no-answer").link != ""
+    assert diagnosed(world, endpoints=[way("api", "host", False)], cloud=None)["remedy"] == "log-cloud-not-reached"
+
+
+def test_a_way_that_could_not_be_asked_is_no_cause(world: Recorded) -> None:
+    rows = [way("identity", "containers", False, "not_asked"), way("api", "containers", True)]
+    result = diagnosed(world, endpoints=rows, cloud=None)
+    assert (probes(result)["way"], result["cause"], result["remedy"]) == ("unknown", None, None)
+    rows[1] = way("api", "containers", False, "refused")
+    assert diagnosed(world, endpoints=rows, cloud=None)["remedy"] == "log-cut-or-refused"
 
 
 @pytest.mark.parametrize(
@@ -322,6 +369,45 @@ def test_a_failure_that_nothing_explains_keeps_its_text_and_says_what_was_found(
     assert "Found in order: cloud_communication, connection" in text
     assert "Not known: " in text
     assert result["cause"]
+
+
+def test_a_cause_brings_its_own_entry_and_page_in_place_of_those_of_the_words(world: Recorded) -> None:
+    for answer in ((400, GENERIC), (500, {"message": "An unhandled server error has occurred."}), (504, None)):
+        world.stand_ins["/sync"] = answer
+        result = sync(world, endpoints=[way("api", "containers", False, "tls_unknown_authority")])
+        assert "The cause: api from containers is False." in message(result)
+        assert (result["remedy"], result.get("link")) == ("log-unknown-authority", None)
+        assert (result["cause"], result["status"]) == ("api from containers is False", answer[0])
+    result = sync(world, endpoints=[way("identity", "containers", False, "rejected")])
+    assert (result["remedy"], result["link"]) == ("log-cut-or-refused", remedies.entry("log-cut-or-refused").link)
+
+
+def test_the_role_reads_the_log_for_the_same_answers() -> None:
+    text = (ROOT / "roles" / "billing_sync" / "vars" / "main.yml").read_text(encoding="utf-8")
+    (named,) = re.findall(r"__billing_sync_failure\.remedy .* in \[(.*)\]", text)
+    assert set(re.findall(r"'([a-z-]+)'", named)) == license_probes.VAGUE
+    assert all(remedies.LICENSE_SYNC in remedies.entry(key).where for key in license_probes.VAGUE)
+
+
+def test_a_connection_that_cannot_sync_has_its_entry(world: Recorded) -> None:
+    token = str(world.token()["token"])
+    connection = {"organization": NAME, "billing_sync_token": token, "state": "disabled"}
+    assert world.run("self_hosted", "billing_sync", **connection).changed
+    assert sync(world)["remedy"] == "connection-disabled"
+    (row,) = world.rows("self_hosted", "OrganizationConnection", OrganizationId=ACME["self_hosted"])
+    empty = json.dumps({**json.loads(row["Config"]), "BillingSyncKey": None})
+    world.store("self_hosted").update("OrganizationConnection", row["Id"], Enabled=1, Config=empty)
+    assert sync(world)["remedy"] == "connection-without-token"
+    assert world.run("self_hosted", "billing_sync", organization=NAME, state="absent").changed
+    missing = sync(world)
+    assert (missing["remedy"], missing["link"]) == ("no-connection", remedies.entry("no-connection").link)
+
+
+def test_a_sync_that_did_not_move_has_its_entry(world: Recorded) -> None:
+    world.stand_ins["/sync"] = (200, None)
+    result = sync(world)
+    assert "its last sync is still" in message(result)
+    assert result["remedy"] == "sync-did-not-move"
 
 
 def test_a_failure_with_a_reason_of_its_own_asks_nobody_else(world: Recorded) -> None:

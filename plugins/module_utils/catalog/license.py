@@ -181,6 +181,16 @@ LICENSE: tuple[Entry, ...] = (
         f"Look at the exception in {model.LOG}; remove the file in bwdata/core/licenses, or download the license anew.",
         seen="An unhandled server error has occurred.",
     ),
+    Entry(
+        "license-refused-by-a-proxy",
+        (model.LICENSE_UPLOAD, model.LICENSE_CREATE),
+        413,
+        r"",
+        "a proxy before the server takes no request of this size, and Bitwarden has not seen it",
+        "Let the proxy take requests of 1 MB: in nginx 'client_max_body_size 1m;' for this host, in Apache "
+        "LimitRequestBody; then reload it. The server itself takes 51,200 bytes for a license, and its own nginx more.",
+        seen="a web server's page for 413, such as '413 Request Entity Too Large'",
+    ),
 )
 
 SYNC: tuple[Entry, ...] = (
