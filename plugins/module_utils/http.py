@@ -39,7 +39,7 @@ try:
     from urllib3.util.retry import Retry
 except ImportError:
     REQUESTS_ERROR: str | None = traceback.format_exc()
-    HTTPError = OSError  # type: ignore[assignment,misc]
+    HTTPError = OSError  # type: ignore[assignment,misc]  # only so that this file can be imported
     AuthBase = object  # type: ignore[assignment,misc]  # only so that this file can be imported
 else:
     REQUESTS_ERROR = None
@@ -258,7 +258,7 @@ class Transport:
 def _session(retries: int) -> requests.Session:
     session = requests.Session()
     # It is looked at even where redirects are not followed, and a malformed one would be an error of Python's.
-    session.get_redirect_target = lambda _answer: None  # type: ignore[method-assign,assignment]
+    session.get_redirect_target = lambda _answer: None  # type: ignore[method-assign,assignment]  # this session's only
     # Only what is safe to send twice: a connection that was never made, and GET when a gateway was in trouble.
     policy = Retry(
         total=retries,

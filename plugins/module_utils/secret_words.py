@@ -58,10 +58,12 @@ def masked(text: str) -> str:
 def _looks_secret(run: str) -> bool:
     rest = _GUID.sub("", run)
     letters = [character for character in rest if character.isalnum()]
-    if len(letters) < _SHORTEST:
+    # Signs count as well: of a token's letters half may be left between two bytes that were changed on the way.
+    if len(rest) < _SHORTEST or not letters:
         return False
     kinds = [(character.isdigit(), character.isupper()) for character in letters]
     changes = sum(one != other for one, other in zip(kinds, kinds[1:])) / len(letters)
     if not any(digit for digit, _capital in kinds):
         return changes >= _RANDOM_LETTERS
-    return any(character.isalpha() for character in letters) and ("/" not in rest or changes >= _RANDOM_PATH)
+    plain = "/" not in rest and len(letters) >= _SHORTEST
+    return any(character.isalpha() for character in letters) and (plain or changes >= _RANDOM_PATH)

@@ -102,15 +102,17 @@ class Site:
         elif module == "organization_info":
             options["connection"] = True
         elif module == "license_sync":
-            options |= self._evidence()
+            options |= self.evidence()
         elif module == "license":
-            evidence = self._evidence()
+            evidence = self.evidence()
             options |= {"max_age": 0, **{key: evidence[key] for key in ("installation_id", "cloud")}}
         elif module == "sponsorship":
             options |= {"sponsorships": [FAMILY], "sponsorship_sync": True}
+        elif module == "sponsorship_info":
+            options |= {"sponsorship_sync": True}
         return options
 
-    def _evidence(self) -> dict[str, Any]:
+    def evidence(self) -> dict[str, Any]:
         """What a person who has it at hand gives license_sync to look for causes with."""
         login = {key: self.secrets["us1"]["cloud_owner"][key] for key in ("client_id", "client_secret")}
         return {
