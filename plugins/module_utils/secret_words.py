@@ -33,7 +33,9 @@ _DEEPEST = 20
 _RUN = re.compile(rf"[A-Za-z0-9+/=_-]{{{_SHORTEST},}}")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # How many of its neighbors differ in kind (capital, small letter, digit): of words few, of random text most.
-_RANDOM_PATH, _RANDOM_LETTERS = 0.3, 0.45
+_RANDOM_PATH, _RANDOM_LETTERS = 0.3, 0.4
+# Looked at so many letters at a time, so that nothing before or after a secret makes it look like words.
+_WINDOW = 32
 
 
 def of(value: t.Any, name: str = "", depth: int = 0) -> t.Iterator[str]:
@@ -58,12 +60,18 @@ def masked(text: str) -> str:
 def _looks_secret(run: str) -> bool:
     rest = _GUID.sub("", run)
     letters = [character for character in rest if character.isalnum()]
-    # Signs count as well: of a token's letters half may be left between two bytes that were changed on the way.
+    # Signs count as well: where bytes were changed on the way, not much of a token may stand together.
     if len(rest) < _SHORTEST or not letters:
         return False
-    kinds = [(character.isdigit(), character.isupper()) for character in letters]
-    changes = sum(one != other for one, other in zip(kinds, kinds[1:])) / len(letters)
-    if not any(digit for digit, _capital in kinds):
-        return changes >= _RANDOM_LETTERS
+    if not any(character.isdigit() for character in letters):
+        return _variety(letters) >= _RANDOM_LETTERS
     plain = "/" not in rest and len(letters) >= _SHORTEST
-    return any(character.isalpha() for character in letters) and (plain or changes >= _RANDOM_PATH)
+    return any(character.isalpha() for character in letters) and (plain or _variety(letters) >= _RANDOM_PATH)
+
+
+def _variety(letters: list[str]) -> float:
+    """Which share of neighbors differs in kind, where most of them do."""
+    kinds = [(character.isdigit(), character.isupper()) for character in letters]
+    differ = [one != other for one, other in zip(kinds, kinds[1:])]
+    size = min(len(letters), _WINDOW)
+    return max(sum(differ[start : start + size - 1]) for start in range(len(letters) - size + 1)) / size

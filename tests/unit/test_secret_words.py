@@ -26,6 +26,20 @@ def test_what_looks_like_a_secret_is_masked_in_any_text(secret: str) -> None:
         assert not any(secret[start : start + 16] in shown for start in range(len(secret) - 15))
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Wo-MMxZcz_-FShX-h",
+        "mSFzbzJNOwbNHKaM",
+        "x" * 150 + "tLKPL8eyu/A40nS10R/4pHB0k9p/DLQbFZlPqtb",
+        "/api/organizations/licenses/self-hosted/" + "tLKPL8eyu/A40nS10R/4pHB0k9p",
+    ],
+)
+def test_what_is_left_of_a_secret_is_masked_whatever_stands_around_it(part: str) -> None:
+    """As the long test of spoiled answers has found them: few letters, no digit, or long words before."""
+    assert secret_words.masked(f'"********.{part}\ufffd********"') == '"********.********\ufffd********"'
+
+
 def test_letters_alone_are_masked_where_they_are_random() -> None:
     pick = secrets.SystemRandom()
     kinds = ["bcdfghjk", "BCDFGHJK"]
@@ -46,6 +60,13 @@ def test_letters_alone_are_masked_where_they_are_random() -> None:
         "MasterPasswordHash: Invalid password.",
         "12345678901234567890",
         "https://identity.bitwarden.com/connect/token",
+        "/identity/connect/token/v2/organizations/self-hosted",
+        "GetSelfHostedOrganizationLicenseQuery",
+        "OrganizationSponsorshipIdByOrgId",
+        "globalSettings__installation__identityUri",
+        "HTTPSProxyURLsForTheOrganization",
+        "2026-11-28-07-08-02",
+        "self-hosted-organization-connections",
     ],
 )
 def test_words_ids_dates_and_addresses_stay(text: str) -> None:
