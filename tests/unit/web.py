@@ -85,8 +85,7 @@ def serve(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            one = Asked(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+            one = Asked(self.command, self.path, dict(self.headers.items()), self._body())
             asked.append(one)
             answer = script(one)
             time.sleep(answer.delay)
@@ -100,6 +99,16 @@ def serve(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.
                 time.sleep(answer.drops)
                 self.wfile.write(part)
             self.close_connection = bool(answer.cut)
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found = b""
+            while length := int(self.rfile.readline(), 16):
+                found += self.rfile.read(length)
+                self.rfile.readline()
+            self.rfile.readline()
+            return found
 
         do_GET = do_POST = do_PUT = do_DELETE = answer
 
