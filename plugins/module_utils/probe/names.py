@@ -34,6 +34,7 @@ _CODES = {1: "format error", 2: "server failure", 4: "not implemented", 5: "refu
 _SHARE = 0.4
 _AGAIN = 1.0
 _SERVERS = 3
+_PORT = 53
 
 
 class NoSuchNameError(Exception):
@@ -178,22 +179,21 @@ def _ask(name: str, kind: int, servers: t.Sequence[str], deadline: Deadline) -> 
     with contextlib.ExitStack() as stack:
         sockets: dict[socket.socket, str] = {}
         for server in servers:
-            with contextlib.suppress(OSError):
+            try:
                 sockets[stack.enter_context(_socket(server))] = server
+            except OSError as error:
+                problems[server] = f"cannot be asked ({error.strerror or error})"
         question = _Question(query(name, kind, secrets.randbelow(1 << 16)), kind, end)
-        while time.monotonic() < end:
+        # Whoever has given a reason to ask no more is not waited for.
+        while time.monotonic() < end and not problems.keys() >= set(servers):
             _send(sockets, question.query, problems)
             again = min(end, time.monotonic() + _AGAIN)
-            while (left := again - time.monotonic()) > 0:
+            while (left := again - time.monotonic()) > 0 and not problems.keys() >= set(servers):
                 ready, _write, _error = select.select(list(sockets), [], [], left)
                 for one in ready:
                     answer = _answer(one, sockets[one], question, problems)
                     if answer is not None:
                         return answer
-                if sockets and all(server in problems for server in sockets.values()):
-                    break
-            if servers and all(server in problems for server in servers):
-                break
     silent = ", ".join(f"{server} {problems.get(server, 'does not answer')}" for server in servers)
     raise LookupFailedError(silent)
 
@@ -202,7 +202,7 @@ def _socket(server: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     found = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        found.connect((server.partition("%")[0], 53))
+        found.connect((server.partition("%")[0], _PORT))
     except OSError:
         found.close()
         raise
@@ -246,7 +246,7 @@ def _by_tcp(server: str, asked: _Question) -> bytes:
     left = asked.end - time.monotonic()
     if left <= 0:
         raise OutOfTimeError("no time for a look-up by TCP")
-    with socket.create_connection((server.partition("%")[0], 53), timeout=left) as connection:
+    with socket.create_connection((server.partition("%")[0], _PORT), timeout=left) as connection:
         connection.sendall(_LENGTH.pack(len(asked.query)) + asked.query)
         data = b""
         while len(data) < _LENGTH.size or len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
