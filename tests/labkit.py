@@ -96,6 +96,11 @@ class Play:
             if "ok=" in line
         }
 
+    @property
+    def said(self) -> str:
+        """The output without the ends of lines, which stand where a screen has its own."""
+        return " ".join(self.output.split())
+
     def changed(self) -> dict[str, list[str]]:
         """Names of the changed tasks, by host."""
         found: dict[str, list[str]] = {}

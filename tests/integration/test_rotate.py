@@ -45,7 +45,7 @@ def test_check_mode_names_the_servers_and_rotates_nothing(fleet: Fleet) -> None:
 def test_a_part_of_the_servers_is_refused(fleet: Fleet) -> None:
     play = rotate(fleet, "--limit", "us1")
     assert play.status != 0
-    assert "us2, us3 of the inventory" in play.output
+    assert "us2, us3 of the inventory" in play.said
     assert "Nothing was rotated" in play.output
     assert rotations(fleet) == 0
 

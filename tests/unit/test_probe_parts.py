@@ -8,6 +8,7 @@ import os
 import pwd
 import random
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -32,7 +33,7 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe import 
 )
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.model import Endpoint, Row, Stop
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.place import clock
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.probe import reachable
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.probe import Probe, reachable
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.promise import Promise
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.timing import Deadline, OutOfTimeError
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.wire import (
@@ -739,6 +740,16 @@ def test_a_fault_of_the_probe_itself_is_told_by_its_place_alone() -> None:
     child = namespaces.start(broken)
     namespaces.collect([child], time.monotonic() + 10)
     assert re.fullmatch(r"the probe itself failed, RuntimeError in test_probe_parts\.py:\d+", child.result["error"])
+
+
+def test_a_child_that_is_ended_by_a_signal_is_not_said_to_be_slow() -> None:
+    """As the C library does where it finds a library of another age inside a container."""
+    probe = Probe(wish.read(params(region="US")))
+    probe.children["containers"] = child = namespaces.start(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    namespaces.collect([child], time.monotonic() + 10)
+    causes = {row["cause"] for row in probe._of("containers")["rows"]}
+    said = f"the process that asks was ended by signal {int(signal.SIGUSR1)}"
+    assert causes == {f"Nothing could be asked from the path containers: {said}."}
 
 
 def test_a_child_that_does_not_end_is_ended() -> None:

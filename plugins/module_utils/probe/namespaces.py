@@ -37,6 +37,8 @@ class Child:
     pipe: int
     text: bytes = b""
     done: bool = False
+    # The signal that ended it, but for the one that ends it when its time is over.
+    killed_by: int | None = None
     # What has to be done when it has ended.
     after: t.Callable[[], None] | None = field(default=None, repr=False)
 
@@ -111,6 +113,9 @@ def _prepare() -> None:
     "example.com".encode("idna")
     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ctypes.CDLL(None, use_errno=True)
+    # The C library looks for it at the end of a thread, finds one of another age inside, and aborts. musl has none.
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1")
 
 
 def _write(pipe: int, data: bytes) -> None:
@@ -148,7 +153,9 @@ def _finish(child: Child) -> None:
     child.done = True
     with contextlib.suppress(ProcessLookupError):
         os.kill(child.pid, signal.SIGKILL)
-    os.waitpid(child.pid, 0)
+    status = os.waitpid(child.pid, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
+        child.killed_by = os.WTERMSIG(status)
     os.close(child.pipe)
     if child.after is not None:
         child.after()

@@ -118,11 +118,16 @@ class Probe:
     def _of(self, path: str) -> dict[str, t.Any]:
         """What a path's child found, or why it found nothing."""
         trouble = self.troubles.get(path)
-        found = self.children[path].result if path in self.children else None
+        child = self.children.get(path)
+        found = child.result if child else None
         if isinstance(found, dict) and "rows" in found:
             return found
         if trouble is None:
-            trouble = str(found["error"]) if isinstance(found, dict) else "it did not end in time"
+            trouble = "it did not end in time"
+            if isinstance(found, dict):
+                trouble = str(found["error"])
+            elif child and child.killed_by:
+                trouble = f"the process that asks was ended by signal {child.killed_by}"
         return {"rows": [row.told("not_asked", trouble) for row in self._rows(path)], "installation": None}
 
 

@@ -37,8 +37,8 @@ TABLE: dict[str, Verdict] = {
     "ip_version_missing": Verdict(NEUTRAL, "IPv{version} is not in use here: {detail}.",
                                   "Nothing, as long as the other version of IP works."),
     "not_asked": Verdict(BAD, "Nothing could be asked from the path {path}: {detail}.",
-                         "Start Bitwarden (for containers), have an image of it here (for setup), or leave the path "
-                         "out; the module needs root and Docker for both."),
+                         "Start Bitwarden (for containers), have an image of it here (for setup), give it more time "
+                         "(timeout), or leave the path out; the module needs root and Docker for both."),
     "out_of_time": Verdict(BAD, "The time of the probe was over before {name} port {port} had been asked to the end.",
                            "Give it more time (timeout); the server is busy, or several things are slow."),
     "dns_failed": Verdict(BAD, "The name {name} could not be looked up: {detail}.",

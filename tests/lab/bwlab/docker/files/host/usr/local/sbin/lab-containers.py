@@ -16,6 +16,7 @@ SHARED = "/var/lib/bwlab/shared"
 INFO = "/var/lib/bwlab/host/info.json"
 CORE, LITE = "/etc/bitwarden/core", "/etc/bitwarden"
 MODULE = "bwlab.inside"
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 Json = dict[str, Any]
 FRONT = ("nginx", "lite")
 FAILS = ["/bin/sh", "-c", "echo 'the lab lets this container end' >&2; exit 1"]
@@ -104,22 +105,35 @@ def add_folders(config: Json, service: str) -> None:
         config["mounts"].append({"destination": place + "/.lab/" + name, **mount})
 
 
-def main() -> int:
-    path = os.path.join(bundle(sys.argv[1:]), "config.json")
-    with open(path, encoding="utf-8") as file:
-        config = json.load(file)
-    service = service_of(config["process"]["args"])
-    if not service:
-        return 0
+def add_authorities(config: Json) -> None:
+    """The clouds' certificates are public ones in real life: an image knows them without a folder of bwdata."""
+    mounts = config.get("mounts", [])
+    ours = any(pair.startswith("BWLAB_VERSION=") for pair in config["process"]["env"])
+    if ours and not any(mount["destination"].startswith(LITE) for mount in mounts):
+        mounts.append({"destination": AUTHORITIES, "type": "bind", "source": AUTHORITIES, "options": ["bind", "ro"]})
+
+
+def prepare(config: Json, service: str) -> bool:
     with open(INFO, encoding="utf-8") as file:
         info = json.load(file)
     try:
         strike(config, service, info["BWLAB_SERVER"])
     except Refused as refusal:
         sys.stderr.write("lab-runc: " + str(refusal) + "\n")
-        return 1
+        return False
     add_folders(config, service)
     config["process"]["env"] += [key + "=" + info[key] for key in ("BWLAB_SERVER", "BWLAB_URL")]
+    return True
+
+
+def main() -> int:
+    path = os.path.join(bundle(sys.argv[1:]), "config.json")
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    add_authorities(config)
+    service = service_of(config["process"]["args"])
+    if service and not prepare(config, service):
+        return 1
     with open(path, "w", encoding="utf-8") as file:
         json.dump(config, file)
     return 0
