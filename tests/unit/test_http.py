@@ -407,6 +407,8 @@ def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.Monkey
     with serve(answers(Answer(200, "x" * 3_000_000))) as web:
         message = refused(web.url)
     assert "more than 1 MiB" in message
+    with serve(answers(Answer(200, "x" * 1024 * 1024))) as web:
+        assert len(transport().request("GET", web.url).text) == 1024 * 1024
 
 
 def test_an_answer_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

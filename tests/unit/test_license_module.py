@@ -421,13 +421,13 @@ def test_seats_are_counted_only_when_the_license_has_fewer(world: Recorded, tmp_
     text = refused(world, tmp_path, emitted(world, changes={"Seats": taken - 1}))
     assert f"it has {taken - 1} seats, and {taken} are taken" in text
 
-    def asked(seats: int) -> bool:
+    def asked(seats: int, **more: Any) -> bool:
         forget(world)
-        made = emitted(world, changes={"Seats": seats})
+        made = emitted(world, changes={"Seats": seats, **more})
         assert license_task(world, src=written(tmp_path, made), installed=slurped(world)).changed
         return any("/users " in line for line in world.logs["self_hosted"])
 
-    assert [asked(taken + 5), asked(taken)] == [False, True]
+    assert [asked(taken + 5), asked(taken), asked(taken, UseSso=False)] == [False, True, False]
 
 
 def test_a_server_that_does_not_tell_its_members_refuses_by_itself(world: Recorded, tmp_path: Path) -> None:

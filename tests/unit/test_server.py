@@ -115,6 +115,14 @@ def test_an_organization_that_is_not_there_is_answered_with_those_that_are(wante
     assert wanted in str(caught.value)
 
 
+def test_the_account_s_address_is_that_of_its_profile() -> None:
+    with server(profile()) as (one, web):
+        assert one.email() == one.email() == "owner@acme.example"
+        assert web.calls.count("GET /api/accounts/profile") == 1
+    with server({"GET /api/accounts/profile": Answer(200, {"email": None})}) as (one, _web):
+        assert one.email() == ""
+
+
 def test_an_account_without_organizations_is_told_so() -> None:
     with server(profile()) as (api, _web), pytest.raises(BitwardenError, match="it sees: none"):
         api.owned_organization("Acme")
