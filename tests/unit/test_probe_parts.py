@@ -802,3 +802,86 @@ def test_in_check_mode_it_asks_just_the_same(fake: Any) -> None:
     assert not told[0].changed
     assert not told[1].changed
     assert "no container of Bitwarden's api runs here" in told[1]["endpoints"][0]["cause"]
+
+
+def test_what_a_probe_had_to_leave_is_removed_once_it_is_old(fake: Any, tmp_path: Path) -> None:
+    now = int(time.time())
+    calls = fake(ps=f"echo 'old1 {now - 86400}'; echo 'new1 {now}'; echo 'odd1 '")
+    program = tmp_path / "docker"
+    program.write_text(program.read_text(encoding="utf-8").replace('"ps --quiet"', '"ps --all"'), encoding="utf-8")
+    docker.clear(Deadline.after(10))
+    asked = calls.read_text(encoding="utf-8").splitlines()
+    assert [line for line in asked if line.startswith("rm ")] == ["rm --force --volumes old1"]
+
+
+def test_a_helper_that_runs_is_ended_when_it_is_not_needed_any_more(fake: Any, tmp_path: Path) -> None:
+    entry = {"Name": "/helper", "State": {"Pid": os.getpid()}, "Config": {"Image": "a:1", "Env": ["A=b"]}}
+    (tmp_path / "inspect.json").write_text(json.dumps([{**entry, "State": {"Pid": 0}}]), encoding="utf-8")
+    calls = fake(run="exec cat")
+    helper = docker.Helper("a:1")
+
+    def later() -> None:
+        time.sleep(0.3)
+        (tmp_path / "next.json").write_text(json.dumps([entry]), encoding="utf-8")
+        (tmp_path / "next.json").rename(tmp_path / "inspect.json")
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    found = helper.start(Deadline.after(10))
+    thread.join()
+    assert (found.name, found.pid, found.environment) == ("helper", os.getpid(), {"A": "b"})
+    helper.remove()
+    helper.remove()
+    # It ended by itself, so that nothing was to be removed.
+    assert not any(line.startswith("rm ") for line in calls.read_text(encoding="utf-8").splitlines())
+
+
+def test_a_helper_that_does_not_end_by_itself_is_removed(fake: Any, tmp_path: Path) -> None:
+    entry = {"Name": "/helper", "State": {"Pid": 5}, "Config": {"Image": "a:1"}}
+    (tmp_path / "inspect.json").write_text(json.dumps([entry]), encoding="utf-8")
+    calls = fake(run="exec sleep 60")
+    helper = docker.Helper("a:1")
+    helper.start(Deadline.after(10))
+    helper.remove()
+    assert f"rm --force --volumes {helper.name}" in calls.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_helper_that_does_not_come_up_is_not_waited_for_longer_than_its_share(fake: Any, tmp_path: Path) -> None:
+    (tmp_path / "inspect.json").write_text("[]", encoding="utf-8")
+    fake(run="exec cat")
+    helper = docker.Helper("a:1")
+    began = time.monotonic()
+    with pytest.raises(docker.DockerError, match="a container from the image a:1 does not start in time"):
+        helper.start(Deadline.after(2))
+    assert time.monotonic() - began < 2
+    helper.remove()
+
+
+def test_without_a_docker_program_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker.shutil, "which", lambda *_given, **_options: None)
+    with pytest.raises(docker.DockerError, match="there is no program docker on this server"):
+        docker.running(Deadline.after(5))
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("echo 'first'; echo 'Cannot connect?.' >&2; exit 1", "Docker says: Cannot connect"), ("exit 3", "status 3")],
+)
+def test_what_docker_says_is_told(fake: Any, script: str, words: str) -> None:
+    fake(ps=script)
+    with pytest.raises(docker.DockerError, match=words):
+        docker.running(Deadline.after(5))
+
+
+def test_an_organization_s_name_is_told_with_that_of_its_authority() -> None:
+    pair = b"\x30\x0c\x06\x03\x55\x04\x03\x0c\x05Root1"
+    organization = b"\x30\x0c\x06\x03\x55\x04\x0a\x0c\x05Acme1"
+    for sets, wanted in (
+        ([pair, organization], "Root1 (Acme1)"),
+        ([organization], "Acme1"),
+        ([pair], "Root1"),
+        ([], "a nameless authority"),
+        ([pair, organization.replace(b"Acme1", b"Root1")], "Root1"),
+    ):
+        der = b"".join(b"\x31" + bytes([len(one)]) + one for one in sets)
+        assert certificate._name(der, (0x30, 0, len(der))) == wanted

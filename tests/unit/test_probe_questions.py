@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,11 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe import connect, place, proxy, questions, tls
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.model import Endpoint, Row, Stop
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.names import Resolver
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.names import (
+    LookupFailedError,
+    NoSuchNameError,
+    Resolver,
+)
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.place import Place
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.proxy import Proxy
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.questions import Installation, Questions
@@ -24,6 +30,7 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.timing 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.wire import Conversation
 from bwlab.tls import Authority
 from cryptography.hazmat.primitives import serialization
+from unit.module_runner import run_module
 from unit.web import Answer, Asked, Script, routes, serve
 
 ID = "8318521f-7d7d-4692-8de0-b50a00eabedc"
@@ -704,3 +711,157 @@ def test_why_a_handshake_fails(here: Place, said: bytes, ends: bool, word: str) 
     with spoken(said, waits=True, ends=ends) as port:
         told = asked(quick, endpoint(f"https://x:{port}"))
     assert told["verdict"] == word
+
+
+def test_a_proxy_of_tls_around_tls_that_ends_early_or_falls_silent_is_told(here: Place, good: ssl.SSLContext) -> None:
+    for ends, word in ((True, "reset_in_tls"), (False, "no_answer")):
+        with spoken(b"", waits=True, ends=ends) as port, proxied(good) as (between, _heads):
+            given = Proxy("proxy.example.com", between, True)
+            quick = replace(here, given_proxy=given, deadline=Deadline.after(2), open=[])
+            assert asked(quick, endpoint(f"https://x:{port}"))["verdict"] == word
+            quick.close()
+
+
+def test_a_certificate_that_cannot_be_looked_at_again_keeps_its_first_verdict(
+    here: Place, stranger: Authority, tmp_path: Path
+) -> None:
+    context = context_of(stranger.issue(NAMES), tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def once() -> None:
+            connection, _address = listening.accept()
+            listening.close()
+            with connection, contextlib.suppress(OSError):
+                context.wrap_socket(connection, server_side=True)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        told = asked(here, endpoint(f"https://x:{listening.getsockname()[1]}"))
+        thread.join()
+    assert told["verdict"] == "tls_unknown_authority" and told["tls"] is None
+
+
+def test_an_expired_certificate_whose_holder_says_nothing_is_expired(
+    here: Place, authority: Authority, tmp_path: Path
+) -> None:
+    with serve(
+        cloud(config=Answer(200, CONFIG, delay=1.5)), context_of(authority.issue(NAMES, days=-1), tmp_path)
+    ) as web:
+        told = asked(replace(here, deadline=Deadline.after(3)), endpoint(web.url))
+    assert told["verdict"] == "tls_expired" and told["clock_difference"] is None
+
+
+def test_names_that_cannot_be_looked_up_are_told(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(error: Exception, *ways: int) -> str:
+        def fails(*_given: Any) -> list[str]:
+            raise error
+
+        monkeypatch.setattr(here.resolver, "look_up", fails)
+        monkeypatch.setattr(connect, "has_way_out", lambda version: version in ways)
+        found = asked(here, endpoint("https://x:443"))
+        assert str(error) in found["cause"] or not ways
+        return str(found["verdict"])
+
+    assert told(NoSuchNameError("192.0.2.53"), 4) == "dns_no_such_name"
+    assert told(LookupFailedError("192.0.2.53 answers refused"), 4) == "dns_failed"
+    assert told(LookupFailedError("192.0.2.53 does not answer")) == "no_route"
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        (Stop("dns_no_such_name", " (asked: 192.0.2.53)"), "p:1: there is no such name (asked: 192.0.2.53)"),
+        (Stop("timed_out", "nothing within 3 s"), "p:1: no answer to a connection, nothing within 3 s"),
+        (Stop("something_else", "in words"), "p:1: in words"),
+    ],
+)
+def test_why_a_proxy_cannot_be_reached_is_said_in_words(
+    here: Place, monkeypatch: pytest.MonkeyPatch, stop: Stop, said: str
+) -> None:
+    def fails(*_given: Any) -> None:
+        raise stop
+
+    where = replace(here, given_proxy=Proxy("p", 1, False))
+    monkeypatch.setattr(Place, "_direct", fails)
+    told = asked(where, endpoint("https://x:443"))
+    assert told["verdict"] == "proxy_unreachable" and said in told["cause"]
+
+
+def test_of_two_addresses_that_answer_the_first_one_is_used(here: Place) -> None:
+    where = replace(here, resolver=Resolver(HOSTS + f"\n127.0.0.2 {API}", ""))
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)) as other:
+            row = Row(Endpoint(API, port, "tcp", ("host",)), "host", 4)
+            connection = where.connect(row)
+            assert isinstance(connection, socket.socket) and connection.getpeername()[0] == "127.0.0.1"
+            assert row.dead == {} and row.addresses == ["127.0.0.1", "127.0.0.2"]
+            accepted, _address = other.accept()
+            with accepted:
+                assert accepted.recv(1) == b""
+
+
+def test_a_version_of_ip_that_the_kernel_does_not_have_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_given: Any) -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(connect.socket, "socket", missing)
+    tried = connect.connect(["::1"], 443, Deadline.after(1))
+    assert tried.dead == {"::1": ("no_route", "Address family not supported by protocol")}
+    assert not connect.has_way_out(6)
+
+
+def test_a_way_out_is_a_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    to: list[Any] = []
+
+    class Probe:
+        def __init__(self, family: int, kind: int) -> None:
+            assert kind == socket.SOCK_DGRAM
+            self.family = family
+
+        def __enter__(self) -> Probe:
+            return self
+
+        def __exit__(self, *_given: object) -> None:
+            return
+
+        def connect(self, address: tuple[str, int]) -> None:
+            to.append((self.family, address[0]))
+            if self.family == socket.AF_INET6:
+                raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(connect.socket, "socket", Probe)
+    assert (connect.has_way_out(4), connect.has_way_out(6)) == (True, False)
+    assert to == [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:4860::1")]
+
+
+def test_a_reset_before_anything_was_said_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ours = socket.create_connection(listening.getsockname())
+        theirs, _address = listening.accept()
+        # Without lingering an end is a reset.
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        with ours:
+            assert connect.cut_at_once(ours, None) == "connection reset by peer"
+
+
+def test_the_module_asks_from_the_host_itself(authority: Authority, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
+    with serve(cloud(), context_of(authority.issue(["127.0.0.1"]), tmp_path)) as web, spoken(b"") as port:
+        one = endpoint(web.url)
+        listed = [{"name": "127.0.0.1", "port": one.port, "kind": "api"}, {"name": "127.0.0.1", "port": port}]
+        given = {"installation_id": ID, "ca_path": str(ca), "ip_versions": [4], "paths": ["host"], "timeout": 10}
+        told = run_module("egress_probe", {"endpoints": [*listed[:1], {**listed[1], "kind": "tcp"}], **given})
+    assert [row["verdict"] for row in told["endpoints"]] == ["open", "open"]
+    assert told["reachable"] is True and told["installation"]["known"] is True and not told.changed
+    assert 0 < told["elapsed"] < 10
+
+
+def test_nothing_is_told_as_reachable_that_was_not_asked_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listed = [{"name": "127.0.0.1", "port": listening.getsockname()[1], "kind": "web"}]
+        told = run_module("egress_probe", {"endpoints": listed, "ip_versions": [4], "paths": ["host"], "timeout": 1})
+    assert told["reachable"] is False and told["elapsed"] <= 1
+    assert told["endpoints"][0]["verdict"] in {"no_answer", "out_of_time", "not_asked"}

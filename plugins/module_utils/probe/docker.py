@@ -211,9 +211,9 @@ class Helper:
             if self._process.poll() is not None:
                 raise DockerError(f"no container can be started from the image {self._image}: {self._said()}")
             with contextlib.suppress(DockerError):
-                found = _container(_inspected([self.name], deadline)[0])
-                if found.pid:
-                    return found
+                for found in map(_container, _inspected([self.name], deadline)):
+                    if found.pid:
+                        return found
             time.sleep(_PATIENCE)
         raise DockerError(f"a container from the image {self._image} does not start in time")
 
