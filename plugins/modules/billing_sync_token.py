@@ -169,6 +169,7 @@ token:
     - V(null) with O(information_only) and O(request_otp), and in check mode where it would be made or rotated.
   returned: success
   type: str
+  sample: 9bXw0Q3vE1kTzLr7Yc2uHs5dNa8fGj
 exists:
   description: Whether the organization has a token, after the task; in check mode as it would be.
   returned: success

@@ -193,6 +193,8 @@ hard_links:
   returned: when the file has hard links and was or would be changed
   type: list
   elements: str
+  sample:
+    - /srv/backup/global.override.env
 backup_file:
   description: The copy of the file as it was.
   returned: when O(backup) is set and the file was changed

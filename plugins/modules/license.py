@@ -204,6 +204,7 @@ server:
       description: Why it cannot.
       type: str
       returned: success
+      sample: the license file on the server is read as one without content
     name:
       description: The organization's name.
       type: str

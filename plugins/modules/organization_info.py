@@ -194,6 +194,7 @@ organizations:
           description: Why it cannot.
           type: str
           returned: success
+          sample: the license file on the server is read as one without content
         expiration:
           description: When the license ends, in UTC, days of grace included.
           type: str

@@ -119,6 +119,7 @@ server_state:
   description: In which state the server was left, in words.
   returned: when the server did not come up with the archive
   type: str
+  sample: The files of before are in their places, and the server runs as before.
 """
 
 import os

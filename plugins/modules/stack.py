@@ -157,6 +157,10 @@ remaining:
   returned: when the stack is not as wanted after a restart
   type: list
   elements: dict
+  sample:
+    - service: api
+      key: globalSettings__enableCloudCommunication
+      what: is missing
 rolled_back:
   description: Whether the server was started again with what it had before.
   returned: always
@@ -171,16 +175,25 @@ script_output:
   returned: when the stack is not as wanted after a restart
   type: list
   elements: str
+  sample:
+    - Container bitwarden-nginx Starting
+    - "Error response from daemon: driver failed programming external connectivity on endpoint bitwarden-nginx"
 logs:
   description: The last lines that the services in trouble logged before anything was taken back, without secrets.
   returned: when the stack is not as wanted after a restart
   type: list
   elements: str
+  sample:
+    - "api: Unhandled exception. System.UriFormatException: Invalid URI: The hostname could not be parsed."
 contradictions:
   description: Settings of O(environment) that the compose files lead to another value of, in the form of RV(drift).
   returned: when O(environment) cannot come true
   type: list
   elements: dict
+  sample:
+    - service: api
+      key: globalSettings__enableCloudCommunication
+      what: is set by the compose files
 downtime:
   description: For how many seconds the front door did not answer during the restart.
   returned: success, and when the stack is not as wanted after a restart

@@ -115,25 +115,34 @@ server_state:
   description: In which state the server was left, in words.
   returned: when an update failed
   type: str
+  sample: The server runs version 2026.7.1.
 put_back:
   description: Files that were put back, below O(directory).
   returned: when an update failed
   type: list
   elements: str
+  sample:
+    - bitwarden.sh
+    - bwdata/docker/docker-compose.yml
 restore_command:
   description: How to return to the backup.
   returned: when an update failed
   type: str
+  sample: run the module selfhosted.bitwarden.restore with the newest archive
 images_kept:
   description: Images of the version before that are still there.
   returned: when an update failed
   type: list
   elements: str
+  sample:
+    - ghcr.io/bitwarden/api:2026.7.1
 script_output:
   description: The last lines that C(bitwarden.sh) printed, without secrets.
   returned: when an update failed
   type: list
   elements: str
+  sample:
+    - "Error response from daemon: manifest unknown"
 """
 
 import typing as t

@@ -89,6 +89,23 @@ def test_attributes_are_stated_and_a_test_names_the_module(path: Path) -> None:
     assert re.search(rf"\b{path.stem}\b", tests), "no test names this module"
 
 
+def undescribed(values: dict[str, Any], parents: str = "", sampled: bool = False) -> list[str]:
+    """What a module returns without saying what it is, when it comes and how it looks, but for yes and no."""
+    found = []
+    for name, value in values.items():
+        shown = sampled or "sample" in value or value["type"] == "bool"
+        inside = value.get("contains", {})
+        if not {"description", "type", "returned"} <= set(value) or not (shown or inside):
+            found.append(parents + name)
+        found += undescribed(inside, f"{parents}{name}.", shown)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_everything_that_is_returned_is_described_with_a_sample(path: Path) -> None:
+    assert undescribed(document(path, "RETURN")) == []
+
+
 def test_every_api_module_is_in_an_action_group() -> None:
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
     grouped = {name for group in runtime["action_groups"].values() for name in group if isinstance(name, str)}
