@@ -99,3 +99,15 @@ def test_what_is_kept_lies_where_the_locks_lie(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ANSIBLE_HOME", "/home")
     assert pace.state_directory(None) == "/home/selfhosted.bitwarden"
     assert pace.state_directory("/locks") == "/locks"
+
+
+def test_a_login_is_noted_once_and_when_it_happens_however_short_it_waits(tmp_path: Path) -> None:
+    clock = Clock()
+    moments = []
+    for _number in range(9):
+        wait_for_turn(str(tmp_path), IDENTITY, 100, sleep=clock.sleep, clock=clock)
+        moments.append(clock.now)
+        clock.sleep(0.2)
+    (kept,) = tmp_path.iterdir()
+    assert json.loads(kept.read_text()) == pytest.approx(moments)
+    assert len(set(moments)) == 9
