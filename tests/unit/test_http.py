@@ -280,6 +280,24 @@ def test_a_certificate_of_another_host(authority: Authority) -> None:
         assert "belongs to another host" in refused(web.url, ca_path=str(authority.path))
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (9, "certificate is not valid yet"),
+        (10, "certificate has expired"),
+        (62, "belongs to another host (in OpenSSL's words)"),
+        (64, "belongs to another host (in OpenSSL's words)"),
+        *((code, "signed by a CA that is not known here (in OpenSSL's words)") for code in (2, 18, 19, 20, 21)),
+        (23, "the certificate was refused (in OpenSSL's words)"),
+    ],
+)
+def test_every_number_of_a_bad_certificate_has_its_words(code: int, words: str) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, "in OpenSSL's words"
+    told, next_step = http._network_words([OSError("around it"), error], 30)
+    assert words in told and next_step
+
+
 def test_a_certificate_that_has_expired(authority: Authority) -> None:
     with serve(answers(Answer(200)), authority.context(days=-1)) as web:
         message = refused(web.url, ca_path=str(authority.path))
