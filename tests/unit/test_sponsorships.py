@@ -208,8 +208,11 @@ def test_names_that_are_taken_or_nearly_so_and_other_addresses(world: Recorded) 
     renamed = change(world, {**ADMIN, "friendly_name": "New Name"}, person="admin")
     assert "has the sponsorship 'Admin One' already" in renamed["msg"]
     own = change(world, {**FAMILY, "friendly_name": "Admin One"}, person="admin")
-    assert "of another sponsorship" in own["msg"]
+    assert "of another sponsorship (offered by an administrator, not a member's own)" in own["msg"]
     assert len(rows(world)) == 1
+    assert change(world, FAMILY, person="admin", allow_several=True).changed
+    admin = change(world, {**FAMILY, "admin_initiated": True}, person="admin")
+    assert "of another sponsorship (a member's own, not offered by an administrator)" in admin["msg"]
 
 
 def test_two_sponsorships_of_one_account_would_end_every_sync(world: Recorded) -> None:
