@@ -193,7 +193,7 @@ contradictions:
   sample:
     - service: api
       key: globalSettings__enableCloudCommunication
-      what: is set by the compose files
+      what: resolves to another value
 downtime:
   description: For how many seconds the front door did not answer during the restart.
   returned: success, and when the stack is not as wanted after a restart
