@@ -13,7 +13,7 @@ from typing import Any
 
 from bwlab.licenses import LicenseSigner, api_form, make_license
 from bwlab.store import Row, new_id
-from integration.api_faults.site import CLOUD, SERVER, Site
+from integration.api_faults.site import CLOUD, SECOND, SERVER, Site
 
 Undo = Callable[[], None]
 ByHand = Callable[[Site], Undo]
@@ -188,6 +188,19 @@ def another_organization_at_the_cloud(site: Site) -> Undo:
         site.license_file.write_bytes(content)
 
     return good
+
+
+def second_organization_disabled(site: Site) -> Undo:
+    """The server has a second organization, which is disabled at the cloud; good again is that it is enabled."""
+    cloud = site.stores[CLOUD]
+    (row,) = cloud.rows("Organization")
+    made = cloud.insert("Organization", {**row, "Id": new_id(), "Name": SECOND, "LicenseKey": "s" * 20})
+    (owner,) = cloud.rows("OrganizationUser")
+    cloud.insert("OrganizationUser", {**owner, "Id": new_id(), "OrganizationId": made["Id"]})
+    result = site.run("license", {"organization": SECOND, "cloud_organization": made["Id"], "create": True})
+    assert result.changed, result.data
+    cloud.update("Organization", made["Id"], Enabled=0)
+    return lambda: cloud.update("Organization", made["Id"], Enabled=1)
 
 
 def file_of(content: bytes) -> Callable[[Site], dict[str, Any]]:

@@ -7,13 +7,14 @@ from typing import Any
 from integration.api_faults import by_hand
 from integration.api_faults.by_hand import change, remove, setting
 from integration.api_faults.runs import Case
-from integration.api_faults.site import CHANGED, CLOUD, CONNECTED, KEYED, SERVER, Site
+from integration.api_faults.site import CHANGED, CLOUD, CONNECTED, KEYED, PLAYBOOK, SERVER, UNTOUCHED, Site
 
 KEY = "billing_sync_token"
 CONNECT = "billing_sync"
 SYNC = "license_sync"
 LICENSE = "license"
 OFFER = "sponsorship"
+OFFERS = "sponsorship_info"
 FACTS = "organization_info"
 INSTALLATION = "installation_info"
 
@@ -26,6 +27,9 @@ GUID = "8318521f-7d7d-4692-8de0-b50a00eabedc"
 IDENTITY = "globalSettings__installation__identityUri"
 API = "globalSettings__installation__apiUri"
 RETRY = {"retries": 2}
+# A subscription that ended while the organization was left enabled, and a plan that has none.
+ENDED = change(CLOUD, "Organization", ExpirationDate="2026-01-01 00:00:00")
+FREE = change(CLOUD, "Organization", PlanType=by_hand.FREE_PLAN)
 
 
 def _fault(name: str, *limits: dict[str, Any], **options: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -378,6 +382,14 @@ SYNCS = [
         says=("disabled at the cloud",),
     ),
     Case(
+        "no active subscription: it has ended",
+        SYNC,
+        start=CONNECTED,
+        by_hand=ENDED,
+        says=("the subscription of", "ended on 2026-01-01", "settle"),
+    ),
+    Case("no active subscription: the plan has none", SYNC, start=CONNECTED, by_hand=FREE, says=("settle",), long=True),
+    Case(
         "license for another installation",
         SYNC,
         _fault("wrong_installation", ON_THE_WAY),
@@ -608,6 +620,21 @@ LICENSES = [
         says=("disabled",),
     ),
     Case(
+        "no active subscription: it has ended",
+        LICENSE,
+        start=CHANGED,
+        by_hand=ENDED,
+        says=("no active subscription", "settle"),
+    ),
+    Case(
+        "no active subscription: the plan has none",
+        LICENSE,
+        start=CHANGED,
+        by_hand=FREE,
+        says=("no active subscription", "free plan"),
+        long=True,
+    ),
+    Case(
         "no owner at the cloud",
         LICENSE,
         start=CHANGED,
@@ -650,7 +677,7 @@ LICENSES = [
         LICENSE,
         _fault("cloud_status", AT_DOOR, status=413, path="POST /api/organizations/licenses"),
         start=CHANGED,
-        says=("413",),
+        says=("413", "a proxy before the server", "client_max_body_size"),
     ),
     Case(
         "license file cannot be written",
@@ -706,6 +733,103 @@ SPONSORSHIPS = [
         says=("email",),
     ),
 ]
+OFFERS_READ = [
+    Case("the stack is down", OFFERS, by_hand=by_hand.stopped, says=("closed before",)),
+    Case("wrong client secret", OFFERS, options={"client_secret": "x" * 30}, says=("client_secret",), long=True),
+    Case("500 for the list", OFFERS, _fault("cloud_status", AT_DOOR, status=500, path="/sponsored"), says=("500",)),
+    Case(
+        "500 for the last sync",
+        OFFERS,
+        _fault("cloud_status", AT_DOOR, status=500, path="/sync-status"),
+        says=("500",),
+        long=True,
+    ),
+    Case(
+        "502 page of a gateway, once",
+        OFFERS,
+        _fault("cloud_status", AT_DOOR, status=502, path="/sponsored", count=1),
+        options=RETRY,
+    ),
+    Case("login page of a proxy for the list", OFFERS, _fault("not_json", AT_DOOR, path="/sponsored"), says=("proxy",)),
+    Case("answer with the list cut", OFFERS, _lost_answer("/sponsored", AT_DOOR), says=("closed before",), long=True),
+    Case("slow", OFFERS, _fault("cloud_timeout", AT_DOOR, seconds=30), options={"timeout": 1}, says=("within 1 s",)),
+    Case(
+        "member who does not manage users",
+        OFFERS,
+        by_hand=change(SERVER, "OrganizationUser", Type=by_hand.USER),
+    ),
+    Case(
+        "cloud communication is off",
+        OFFERS,
+        by_hand=setting(globalSettings__enableCloudCommunication="false"),
+        long=True,
+    ),
+]
+# site.yml from the first task to the last, on a server that nothing was done to yet.
+PLAYS = [
+    Case(
+        "500 of the cloud at the login",
+        PLAYBOOK,
+        _fault("cloud_status", AT_CLOUD, status=500, path="/connect/token"),
+        start=UNTOUCHED,
+        says=("logging in at the cloud", "500"),
+    ),
+    Case(
+        "429 for longer than a task may wait",
+        PLAYBOOK,
+        _fault("cloud_status", AT_CLOUD, status=429, retry_after=600, path="/connect/token"),
+        start=UNTOUCHED,
+        says=("too many requests",),
+        long=True,
+    ),
+    Case(
+        "wrong master password",
+        PLAYBOOK,
+        start=UNTOUCHED,
+        options={"master_password": "not the password"},
+        says=("master password",),
+        long=True,
+    ),
+    Case(
+        "the server refuses the license that it gets: organization disabled at the cloud",
+        PLAYBOOK,
+        _fault("organization_disabled", ON_THE_WAY),
+        start=UNTOUCHED,
+        says=("syncing the license", "disabled at the cloud"),
+        long=True,
+    ),
+    Case(
+        "the server does not reach the cloud, though the controller does",
+        PLAYBOOK,
+        _fault("cloud_unreachable", ON_THE_WAY),
+        start=UNTOUCHED,
+        says=("the server's log", "refuses or cuts", "troubleshooting.md"),
+        long=True,
+    ),
+    Case(
+        "something else answers the server in place of the cloud",
+        PLAYBOOK,
+        _fault("not_json", ON_THE_WAY),
+        start=UNTOUCHED,
+        says=("the server's log", "captive portal"),
+        long=True,
+    ),
+    Case(
+        "no active subscription: it has ended",
+        PLAYBOOK,
+        start=UNTOUCHED,
+        by_hand=ENDED,
+        says=("settle",),
+        long=True,
+    ),
+    Case(
+        "the first of two organizations is done, the second is disabled at the cloud",
+        PLAYBOOK,
+        start=UNTOUCHED,
+        by_hand=by_hand.second_organization_disabled,
+        says=("acme two: syncing the license", "disabled at the cloud"),
+    ),
+]
 GROUPS = {
     "The cloud, and the way there": CLOUDS,
     "Who asks": CALLERS,
@@ -713,6 +837,7 @@ GROUPS = {
     "The self-hosted server": SERVERS,
     "The license sync: the server and its cloud": SYNCS,
     "The license: downloaded, checked, uploaded": LICENSES,
-    "Sponsorships": SPONSORSHIPS,
+    "Sponsorships": [*SPONSORSHIPS, *OFFERS_READ],
+    "The whole run": PLAYS,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from bwlab.store import GUID
 from integration.api_faults.by_hand import ByHand
-from integration.api_faults.site import FAMILY, FRESH, NEW_SEATS, Kept, Site, differences
+from integration.api_faults.site import BILLING_SYNC, FAMILY, FRESH, NEW_SEATS, PLAYBOOK, Kept, Site, differences
 from unit.module_runner import Result
 
 MESSAGE, STEP, SAID = 320, 180, 230
@@ -22,6 +23,7 @@ CONNECTION = {"server: OrganizationConnection"}
 SYNCED = {"server: OrganizationConnection", "server: Organization", "licenses"}
 UPLOADED = {"server: Organization", "licenses"}
 OFFERED = {"server: OrganizationSponsorship"}
+SETTINGS = {"env file", "containers"}
 
 Options = Mapping[str, Any] | Callable[[Site], Mapping[str, Any]]
 
@@ -124,6 +126,24 @@ def left_behind(before: Kept, after: Kept, result: Result) -> str:
     return words[frozenset(changed)]
 
 
+def left_by_play(before: Kept, after: Kept) -> str:
+    """The same for a whole run, step by step: each was done in whole or not at all."""
+    changed = differences(before, after)
+    if not changed:
+        return AS_BEFORE
+    assert changed <= KEY_MADE | SETTINGS | SYNCED, f"something else: {changed}"
+    assert not changed & SETTINGS or changed >= SETTINGS, f"half of something: {changed}"
+    steps = ["the token is made"] * (changed >= KEY_MADE) + ["restarted with the settings"] * (changed >= SETTINGS)
+    rows = after.tables["server"].get("OrganizationConnection", [])
+    synced = sum(bool(json.loads(row["Config"])["LastLicenseSync"]) for row in rows)
+    assert bool(synced) is bool(changed & {"licenses", "server: Organization"}), changed
+    several = len(after.tables["server"]["Organization"])
+    of = f" of {several}" if several > 1 else ""
+    steps += [f"{len(rows)}{of} connected" if of else "connected"] * bool(rows)
+    steps += [f"{synced}{of} synced" if of else "synced"] * bool(synced)
+    return ", ".join(steps)
+
+
 class Run:
     """The steps of one case; each of them asserts what has to be true after it."""
 
@@ -140,8 +160,9 @@ class Run:
         for name, options in case.faults:
             site.db.set_fault(name, {key: str(value) for key, value in options.items()})
         before = site.kept()
-        result = site.run(case.module, {**case.always, **given}, case.environment)
-        left = left_behind(before, site.kept(), result)
+        result = self._run({**case.always, **given}, case.environment)
+        after = site.kept()
+        left = left_by_play(before, after) if case.module == PLAYBOOK else left_behind(before, after, result)
         message = diagnosed(site, result) or told(site, result)
         self._judge(result, left, message)
         site.db.clear_faults()
@@ -150,12 +171,18 @@ class Run:
             undo()
         return Outcome(f"`{case.module}`", message, left, self._heal())
 
+    def _run(self, options: Mapping[str, Any], environment: dict[str, str | None] | None = None) -> Result:
+        if self.case.module == PLAYBOOK:
+            return self.site.play(dict(options))
+        return self.site.run(self.case.module, dict(options), environment)
+
     def _judge(self, result: Result, left: str, shown: str) -> None:
         message = str(result.get("msg", ""))
         assert "Traceback" not in result.output, result.output
         assert ("Next step: " in message) is result.failed, result.data
         missing = [word for word in self.case.says if word.lower() not in f"{message}{result.warnings}{shown}".lower()]
         assert not missing, f"{missing} not in: {message}"
+        assert left == AS_BEFORE or not self.case.module.endswith("_info"), left
         if not result.failed:
             assert result.changed is (left != AS_BEFORE), (result.data, left)
         # The token is what this module is asked for.
@@ -164,10 +191,10 @@ class Run:
 
     def _heal(self) -> str:
         """The next run does what the first one should have done, and the one after that finds nothing to do."""
-        first = self.site.run(self.case.module, dict(self.case.always))
+        first = self._run(self.case.always)
         assert not first.failed, first.data
         before = self.site.kept()
-        second = self.site.run(self.case.module, dict(self.case.always))
+        second = self._run(self.case.always)
         assert not second.failed and not second.changed, second.data
         assert not differences(before, self.site.kept())
         self._goal(second)
@@ -187,6 +214,14 @@ class Run:
         elif module == "license":
             (row,) = site.stores["server"].rows("Organization")
             assert row["Seats"] == site.license()["Seats"] == NEW_SEATS
+        elif module == PLAYBOOK:
+            rows = site.stores["server"].rows("OrganizationConnection")
+            assert len(rows) == len(site.stores["server"].rows("Organization"))
+            configs = [json.loads(row["Config"]) for row in rows]
+            assert all(config["LastLicenseSync"] for config in configs)
+            keys = {row["ApiKey"] for row in site.stores["cloud"].rows("OrganizationApiKey", Type=BILLING_SYNC)}
+            assert {config["BillingSyncKey"] for config in configs} == keys
+            assert len(keys) == len(rows)
         elif module == "sponsorship":
             (row,) = site.stores["server"].rows("OrganizationSponsorship")
             assert (row["OfferedToEmail"], bool(row["ToDelete"])) == (FAMILY["email"], False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from bwlab.lifecycle import environment
 from bwlab.secret_values import Secrets
 from bwlab.store import Row, Store
 from integration.test_api_modules import allow_cloud
-from labkit import ROOT, Lab
+from labkit import ROOT, SITE, Lab, Play
 from unit.module_runner import Result, run_module
 
 CLOUD, SERVER, OTHER_CLOUD = "cloud", "server", "other cloud"
@@ -26,6 +27,11 @@ FILES = {CLOUD: "cloud-US", SERVER: "server-us1", OTHER_CLOUD: "cloud-EU"}
 BILLING_SYNC = 1
 # How a run starts: with nothing, with a token at the cloud, with a connection that was never synced.
 FRESH, KEYED, CONNECTED = "fresh", "keyed", "connected"
+# As the installer has left the server, whose containers may not call the cloud.
+UNTOUCHED = "untouched"
+# The name of the second organization that a case may bring along, on both sides.
+SECOND = "Acme Two"
+PLAYBOOK = "site.yml"
 # The subscription at the cloud has changed since the license on the server was made.
 CHANGED = "changed"
 NEW_SEATS = 60
@@ -44,6 +50,7 @@ class Kept:
     tables: dict[str, Tables]
     containers: list[Row]
     licenses: dict[str, bytes]
+    env_file: bytes
 
 
 class Site:
@@ -112,6 +119,36 @@ class Site:
             options |= {"sponsorship_sync": True}
         return options
 
+    def play(self, options: dict[str, Any]) -> Result:
+        """site.yml for the server and its organizations, as the module above; options are those of the cloud owner."""
+        self.forget_limits()
+        file = self.lab.directory / "organizations.json"
+        file.write_text(json.dumps({"bitwarden_organizations": self._organizations(options)}), encoding="utf-8")
+        as_json = ("env", "ANSIBLE_CALLBACK_RESULT_FORMAT=json")
+        done = self.lab.run(*as_json, "ansible-playbook", str(SITE), "--limit", "us1", "-e", f"@{file}")
+        play = Play(done)
+        # The last one is what the role says; what a module says before it may be hidden for the token in it.
+        failures = re.findall(r"^(?:fatal|failed): \[.*?=> (?=\{)", play.output, re.MULTILINE | re.DOTALL)
+        said = ""
+        for start in failures:
+            found, _end = json.JSONDecoder().raw_decode(play.output.partition(start)[2])
+            said = str(found.get("msg", said))
+        return Result(
+            {"failed": bool(play.status), "changed": bool(play.changed()), "msg": said}, done.returncode, play.output
+        )
+
+    def _organizations(self, cloud_owner: dict[str, Any]) -> list[dict[str, Any]]:
+        entry = self.secrets["us1"]
+        login = ("client_id", "client_secret")
+        owner = {key: entry["owner"][key] for key in login}
+        people = {
+            "owner": owner,
+            "cloud_owner": {key: {**entry["cloud_owner"], **cloud_owner}[key] for key in (*login, "master_password")},
+        }
+        first = {"name": entry["organization"], "cloud": entry["cloud_organization"], **people}
+        there = self.stores[SERVER].rows("Organization", Name=SECOND)
+        return [first, *({"name": SECOND, **people} for _row in there)]
+
     def evidence(self) -> dict[str, Any]:
         """What a person who has it at hand gives license_sync to look for causes with."""
         login = {key: self.secrets["us1"]["cloud_owner"][key] for key in ("client_id", "client_secret")}
@@ -160,14 +197,16 @@ class Site:
             {name: {table: store.rows(table) for table in store.tables()} for name, store in self.stores.items()},
             self.db.containers("us1"),
             {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {},
+            self.lab.env_file("us1").read_bytes(),
         )
 
     # How it starts.
 
     def prepare(self) -> None:
         """Make the states that cases start from, by the modules themselves."""
-        allow_cloud(self.lab, "us1")
         self._hash_quickly()
+        self._starts[UNTOUCHED] = self.kept()
+        allow_cloud(self.lab, "us1")
         self._starts[FRESH] = self.kept()
         for start, module in ((KEYED, "billing_sync_token"), (CONNECTED, "billing_sync")):
             result = self.run(module, {})
@@ -212,6 +251,7 @@ class Site:
         folder = self.license_file.parent
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self.layout.logs("us1") / "api", ignore_errors=True)
+        self.lab.env_file("us1").write_bytes(kept.env_file)
         folder.mkdir(parents=True)
         for file, content in kept.licenses.items():
             (folder / file).write_bytes(content)
@@ -222,7 +262,7 @@ def _steady(rows: list[Row]) -> list[Row]:
 
 
 def differences(before: Kept, after: Kept) -> set[str]:
-    """The tables that are not as before, and "licenses" where the files are not."""
+    """The tables that are not as before, and "licenses", "env file" and "containers" where these are not."""
     found = set()
     for side, tables in after.tables.items():
         for table, rows in tables.items():
@@ -230,6 +270,10 @@ def differences(before: Kept, after: Kept) -> set[str]:
                 found.add(f"{side}: {table}")
     if after.licenses != before.licenses:
         found.add("licenses")
+    if after.env_file != before.env_file:
+        found.add("env file")
+    if [row["env"] for row in after.containers] != [row["env"] for row in before.containers]:
+        found.add("containers")
     return found
 
 

@@ -22,13 +22,14 @@ def figures(outcomes: dict[str, Outcome]) -> list[str]:
     """What the rows say in sum."""
     left = Counter(outcome.afterwards for outcome in outcomes.values())
     right = sum(outcome.message.startswith(SUCCESS) for outcome in outcomes.values())
-    done = ", ".join(f"{word} ({count})" for word, count in sorted(left.items()) if word != AS_BEFORE)
+    done = "; ".join(f"{word} ({count})" for word, count in sorted(left.items()) if word != AS_BEFORE)
     return [
         "## The API's side",
         "",
         "Each row is a fault at the cloud, at the self-hosted server, between the two, or between them and the module.",
-        "All tables of both and the license file are compared before and after the run; then the fault ends,",
-        "and the module runs twice more. No output holds a secret or a traceback.",
+        "All tables of both, the license files, the env file and what the containers have are compared before and",
+        "after the run; then the fault ends, and the module or the whole playbook runs twice more. No output holds a",
+        "secret or a traceback.",
         "",
         f"- {len(outcomes)} faults. {right} times the result is right all the same; {len(outcomes) - right} times the "
         "run names the cause and the next step.",
