@@ -10,6 +10,10 @@ trap 'rm -f "$site/selfhosted_coverage.pth"' EXIT
 rm -f .cache/coverage/.coverage*
 mkdir -p .cache/coverage
 export COVERAGE_PROCESS_START=$root/tests/tools/coveragerc COVERAGE_ROOT=$root
-python -m pytest -n auto --dist loadfile -m "not long" "$@"
+[ $# -gt 0 ] || set -- tests/integration tests
+status=0
+python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long and not docker" "$@" || status=$?
+# What was measured is told also where a test failed.
 coverage combine --rcfile=tests/tools/coveragerc --quiet
 coverage report --rcfile=tests/tools/coveragerc
+exit "$status"

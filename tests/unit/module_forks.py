@@ -62,14 +62,4 @@ def _child(run: Any, wanted: dict[str, Any], given: IO[str], output: IO[str]) ->
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        _save_coverage()
         os._exit(status)
-
-
-def _save_coverage() -> None:
-    """Where coverage is measured, it would only be saved at the end of a process, which a fork does not reach."""
-    coverage = sys.modules.get("coverage")
-    current = coverage.Coverage.current() if coverage else None
-    if current is not None:
-        current.stop()
-        current.save()

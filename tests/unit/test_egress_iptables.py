@@ -253,6 +253,15 @@ def test_rules_of_the_other_generation_are_told_once() -> None:
     told = Iptables(tables).warnings(WANTED)
     assert told == ["Warning: iptables-legacy tables present, use iptables-legacy-save to see them"]
 
+    def by_output(argv: list[str], stdin: str = "") -> tuple[int, str, str]:
+        return 0, tables.said, ""
+
+    assert Iptables(by_output).warnings(WANTED) == told
+
+
+def test_its_rules_are_gone_after_a_reboot() -> None:
+    assert not Iptables(Tables()).durable
+
 
 def test_without_a_table_there_is_none() -> None:
     assert not parse("*nat\n:OUTPUT DROP [0:0]\nCOMMIT\n").there

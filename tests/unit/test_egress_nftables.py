@@ -176,6 +176,7 @@ def test_without_nft_there_is_nothing() -> None:
         "nft is not there. Next step: install the package nftables, or name another backend."
     ]
     backend.apply([HOST])
+    assert not backend.durable
 
 
 def test_a_table_that_belongs_to_a_running_program_is_refused_where_it_matters() -> None:

@@ -239,6 +239,11 @@ def test_an_account_without_master_password_is_told_apart() -> None:
     assert (login.salt, login.has_master_password) == (None, False)
 
 
+def test_an_account_of_which_nothing_is_said_has_a_master_password() -> None:
+    with serve(answers(Answer(200, {"access_token": "token"}))) as web:
+        assert log_in(web).has_master_password
+
+
 def test_the_token_is_not_shown() -> None:
     login, _web = recorded_login("cloud-token-user-api-key-first-time")
     assert login.token

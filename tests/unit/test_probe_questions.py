@@ -460,6 +460,19 @@ def test_a_mail_server_with_tls_from_the_start(
     assert told["verdict"] == "open" and told["tls"]["trusted"]
 
 
+def test_port_465_of_a_mail_server_speaks_tls_from_the_start(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def secure(_place: Place, row: Row, _connection: object) -> None:
+        raise Stop("tls_failed", f"on {row.endpoint.port}")
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"220 mail")
+        monkeypatch.setattr(Place, "connect", lambda _place, _row: ours)
+        monkeypatch.setattr(Place, "secure", secure)
+        told = {port: asked(here, endpoint(f"https://x:{port}", "smtp"))["verdict"] for port in (465, 587)}
+    assert told == {465: "tls_failed", 587: "open"}
+
+
 def test_of_other_ports_a_connection_is_enough(here: Place) -> None:
     with spoken(b"") as port:
         assert asked(here, endpoint(f"https://x:{port}", "tcp"))["verdict"] == "open"
@@ -865,3 +878,9 @@ def test_nothing_is_told_as_reachable_that_was_not_asked_in_time() -> None:
         told = run_module("egress_probe", {"endpoints": listed, "ip_versions": [4], "paths": ["host"], "timeout": 1})
     assert told["reachable"] is False and told["elapsed"] <= 1
     assert told["endpoints"][0]["verdict"] in {"no_answer", "out_of_time", "not_asked"}
+
+
+def test_times_are_told_in_milliseconds_and_seconds() -> None:
+    row = Row(endpoint("https://x:443"), "host", 4, latency=0.98764, clock_difference=1.26)
+    told = row.told("open")
+    assert (told["latency_ms"], told["clock_difference"]) == (987.6, 1.3)
