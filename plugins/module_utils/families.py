@@ -75,7 +75,7 @@ class _Entry:
         )
 
 
-def plan(wanted: t.Any, *, state: str = PRESENT, purge: bool = False) -> dict[str, t.Any]:
+def plan(wanted: t.Any, *, state: str, purge: bool) -> dict[str, t.Any]:
     """The calls in the order in which they are to be made, and in words what is wrong with the list."""
     calls: list[dict[str, t.Any]] = []
     owners: list[dict[str, str]] = []
