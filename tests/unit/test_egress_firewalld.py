@@ -169,3 +169,87 @@ def test_policies_of_a_stopped_firewalld_are_seen_and_not_removed_by_force(tmp_p
     assert "not running" in Firewalld(fake).current()
     with pytest.raises(EgressError, match="not running"):
         Firewalld(fake).remove()
+
+
+def told(fake: Fake) -> list[str]:
+    """What was asked that changes something."""
+    words = ("add-", "remove-", "set-", "new-", "delete-", "reload")
+    return [" ".join(call[1:]) for call in fake.calls if any(f"--{word}" in " ".join(call) for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("opening", "name", "zone", "rule"),
+    [
+        (HOST, "bw-egress-host", "HOST", RULE),
+        (
+            Opening("containers", 4, "tcp", 443, "192.0.2.1", "172.30.1.0/24"),
+            OURS[2],
+            "ANY",
+            RULE.replace("destination", 'source address="172.30.1.0/24" destination'),
+        ),
+        (
+            Opening("setup", 4, "tcp", 443, "192.0.2.1"),
+            OURS[2],
+            "ANY",
+            RULE.replace("destination", 'source address="172.17.0.0/16" destination'),
+        ),
+        (Opening("containers", 4, "tcp", 443, "192.0.2.1"), OURS[1], "docker", RULE),
+    ],
+)
+def test_a_new_policy_is_made_on_disk_and_then_loaded(opening: Opening, name: str, zone: str, rule: str) -> None:
+    fake = Fake(ip="4: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0")
+    Firewalld(fake).apply([opening])
+    asked = told(fake)
+    change = f"--permanent --policy={name}"
+    assert asked[:6] == [
+        f"--permanent --new-policy={name}",
+        f"{change} --set-priority=-32768",
+        f"{change} --add-ingress-zone={zone}",
+        f"{change} --add-egress-zone=ANY",
+        f"{change} --add-rich-rule={rule.strip()}",
+        "--reload",
+    ]
+
+
+def test_a_policy_that_somebody_changed_is_made_anew() -> None:
+    fake = Fake(get_policies="bw-egress-host", list_all_policies=policy("bw-egress-host", "HOST", priority="-5"))
+    Firewalld(fake).apply([HOST])
+    assert told(fake)[:2] == ["--permanent --delete-policy=bw-egress-host", "--permanent --new-policy=bw-egress-host"]
+
+
+def test_a_policy_that_nobody_wants_any_more_goes_from_disk_and_by_a_reload() -> None:
+    fake = Fake(get_policies="bw-egress-host company", list_all_policies=policy("bw-egress-host", "HOST"))
+    Firewalld(fake).remove()
+    assert told(fake) == ["--permanent --delete-policy=bw-egress-host", "--reload"]
+    assert [call[-1].rpartition("/")[2] for call in fake.calls if call[0] == "rm"] == ["bw-egress-host.xml.old"]
+    fake = Fake()
+    Firewalld(fake).remove()
+    assert told(fake) == []
+
+
+def test_where_a_reload_would_harm_a_policy_that_goes_is_emptied_instead() -> None:
+    fake = Fake(
+        get_policies="bw-egress-host",
+        list_all_policies=policy("bw-egress-host", "HOST"),
+        list_all_zones=ZONE.format(interface="", ports="22/tcp", rules=""),
+    )
+    fake.answers["permanent-list-all-zones"] = ZONE.format(interface="", ports="", rules="")
+    Firewalld(fake).remove()
+    own = "--policy=bw-egress-host"
+    assert told(fake) == [
+        "--permanent --delete-policy=bw-egress-host",
+        f"{own} --remove-rich-rule={RULE.strip()}",
+        f"{own} --remove-ingress-zone=HOST",
+        f"{own} --remove-egress-zone=ANY",
+    ]
+    with pytest.raises(EgressError, match="A new policy needs a reload") as error:
+        Firewalld(Fake(**{**fake.answers, "list-all-policies": ""})).apply([HOST])
+    assert "runtime-to-permanent" in str(error.value.next_step)
+
+
+def test_it_is_active_while_it_runs_and_keeps_its_rules() -> None:
+    stopped = Fake()
+    stopped.fails["state"] = 252
+    assert (Firewalld(Fake()).active(), Firewalld(stopped).active(), Firewalld.durable) == (True, False, True)
+    with pytest.raises(EgressError, match="not running"):
+        Firewalld(stopped).apply([HOST])
