@@ -148,6 +148,7 @@ def test_other_addresses_need_no_reload_and_are_added_before_the_old_ones_go() -
     changes = [" ".join(call) for call in fake.calls if "-rich-rule=" in " ".join(call)]
     assert ["--add-rich" in line for line in changes] == [True, True, False, False]
     assert ["--permanent" in line for line in changes] == [False, True, False, True]
+    assert ['address="192.0.2.2"' in line for line in changes] == [True, True, False, False]
     assert not any("--reload" in call for call in fake.calls)
 
 

@@ -578,6 +578,14 @@ def test_a_region_brings_its_endpoints_and_whom_to_ask_for_the_installation() ->
     assert [name for name, _endpoint in found.installation.others] == ["US", "Gov"]
 
 
+def test_every_port_there_is_can_be_asked() -> None:
+    listed = [{"name": "x.example", "port": port} for port in (1, 65535)]
+    assert [one.port for one in wish.read(params(endpoints=listed)).endpoints] == [1, 65535]
+    for port in (0, 65536):
+        with pytest.raises(BitwardenError, match=f"has the port {port}"):
+            wish.read(params(endpoints=[{"name": "x.example", "port": port}]))
+
+
 def test_a_region_of_one_s_own_may_have_ports_and_paths() -> None:
     own = {"name": "Lab", "api": "https://lab.example:8443/api/", "identity": "https://lab.example:8443/identity/"}
     found = wish.read(params(region=own, installation_id=ID))
