@@ -59,13 +59,13 @@ def update(folder: Path, *, image: str, env: str = "", status: int = 0) -> tuple
     (folder / "compose.yml").write_text(f"services:\n  bitwarden:\n    image: {image}\n", encoding="utf-8")
     (folder / ".env").write_text(env, encoding="utf-8")
     project, kept = Project(folder, status), Kept(folder / ".env", folder / "compose.yml")
-    steps = LiteSteps.__new__(LiteSteps)
-    steps.project, steps.timeout = project, 5  # type: ignore[assignment]  # all that is used of it
-    steps.settle = lambda _attempt: None  # type: ignore[method-assign]  # nobody runs
+    steps: Any = LiteSteps.__new__(LiteSteps)
+    steps.project, steps.timeout = project, 5
+    steps.settle = lambda _attempt: None
     plan = SimpleNamespace(
         view=SimpleNamespace(files=project.wanted()), new_image=lambda image: image.rpartition(":")[0] + f":{NEW}"
     )
-    steps.apply(SimpleNamespace(plan=plan, kept=kept, said=None))  # type: ignore[arg-type]  # all that is used of it
+    steps.apply(SimpleNamespace(plan=plan, kept=kept, said=None))
     return project, kept
 
 
