@@ -187,6 +187,25 @@ def test_authorities_come_from_where_the_container_is_told_to_look(tmp_path: Pat
             trust.of_path(str(bad))
 
 
+def test_without_settings_the_authorities_are_those_of_the_place(
+    tmp_path: Path, authority: tls.Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = authority.certificate.public_bytes(serialization.Encoding.PEM)
+    bundle, folder = tmp_path / "bundle.pem", tmp_path / "certs"
+    folder.mkdir()
+    bundle.write_bytes(pem)
+    monkeypatch.setattr(trust, "_BUNDLES", (str(tmp_path / "nowhere"), str(bundle)))
+    monkeypatch.setattr(trust, "_FOLDERS", (str(tmp_path / "nowhere"), str(folder)))
+    assert trust.of_this_place({}).cert_store_stats()["x509"] == 1
+    monkeypatch.setattr(trust, "_BUNDLES", ())
+    assert trust.of_this_place({}).cert_store_stats()["x509"] == 0
+    # The folder of the place is read by OpenSSL's names, and when a certificate is looked for.
+    monkeypatch.setattr(trust.ssl.SSLContext, "load_verify_locations", lambda _context, **given: asked.append(given))
+    asked: list[dict[str, Any]] = []
+    trust.of_this_place({})
+    assert asked == [{"capath": str(folder)}]
+
+
 # Proxies.
 
 

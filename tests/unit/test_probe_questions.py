@@ -274,6 +274,13 @@ def test_a_login_that_fails_is_told(here: Place, good: ssl.SSLContext, answer: A
     assert time.monotonic() - began < 4
 
 
+def test_where_nobody_logs_in_no_login_is_waited_for(here: Place, good: ssl.SSLContext) -> None:
+    began = time.monotonic()
+    with serve(cloud(), good) as web:
+        assert asked(here, endpoint(web.url), proves_bodies=True)["verdict"] == "open"
+    assert time.monotonic() - began < 4
+
+
 def test_one_login_is_enough_and_a_disabled_installation_needs_none(here: Place, good: ssl.SSLContext) -> None:
     off = Answer(200, {**FOUND, "enabled": False})
     with serve(cloud(), good) as web, serve(cloud(installation=off), good) as other:
