@@ -191,6 +191,8 @@ def forks() -> Forks:
 
 def run_module(name: str, arguments: Mapping[str, Any], *, timeout: float = 120, **options: Any) -> Result:
     """Runs a module to its end. Options: those of `start_module`, some of which need a process of its own."""
-    if options.keys() <= {"check", "diff", "env", "killed"}:
+    # What was imported once is not imported from elsewhere in a fork.
+    elsewhere = "PYTHONPATH" in (options.get("env") or {})
+    if options.keys() <= {"check", "diff", "env", "killed"} and not elsewhere:
         return forks().run(name, arguments, timeout=timeout, **options)
     return finish_module(start_module(name, arguments, **options), timeout)
