@@ -156,6 +156,12 @@ def test_what_is_installed_is_the_collection_and_nothing_of_its_workshop(tmp_pat
     assert top == manifest | {"CHANGELOG.md", "LICENSE", "README.md", "docs", "meta", "playbooks", "plugins", "roles"}
 
 
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Two of one name cannot be collected in one run, which only shows at its end."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_a_path_with_a_blank_is_refused_with_the_next_step(tmp_path: Path) -> None:
     folder = tmp_path / "with blank"
     folder.mkdir()
