@@ -195,7 +195,8 @@ def test_a_jump_behind_a_drop_that_came_later_is_put_first_again() -> None:
     tables.chains["iptables"]["OUTPUT"] = ["-A OUTPUT -p tcp -j ACCEPT", jump]
     assert backend.current() == backend.plan([HOST])
     tables.chains["iptables"]["OUTPUT"] = [DROP_OUT, jump]
-    assert "behind a drop" in backend.current() != backend.plan([HOST])
+    assert "behind a drop" in backend.current()
+    assert backend.current() != backend.plan([HOST])
     backend.apply([HOST])
     assert tables.chains["iptables"]["OUTPUT"] == [jump, DROP_OUT]
 
