@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,8 @@ def test_a_file_of_a_person_is_uploaded_once(licenses: Licenses, tmp_path: Path)
     licenses.change("cloud-US", Seats=43)
     assert licenses.run(max_age=0).changed
     src.write_bytes(licenses.file().read_bytes())
+    # A license says to the second when it was made.
+    time.sleep(1.1)
     licenses.change("cloud-US", Seats=44)
     assert licenses.run(max_age=0).changed
     old = licenses.run(src=str(src), installed=licenses.slurped(), cloud=None)
