@@ -76,7 +76,7 @@ def test_many_organizations_are_asked_for_under_the_clouds_limit(tmp_path: Path)
         assert logins[10] - logins[0] >= 60
         assert sorted(fleet.key_rows()) == [1] * 13
         assert fleet.connected() == 13
-        said = re.findall(r"Asking the cloud for organizations [^\"]*", play.output)
+        said = re.findall(r"Asking the cloud for organizations [^\"\n]*", play.output)
         assert said == [
             "Asking the cloud for organizations 1 to 10 of 13; about 1 min more.",
             "Asking the cloud for organizations 11 to 13 of 13.",
