@@ -22,8 +22,7 @@ _CUT = (
 )
 
 
-# Ansible's base has no types.
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible's base has no types
     """In one task, since a play brings all servers to the end of one before the first server goes on to the next."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fuzz.bodies import WINDOW
-from unit import recorded_world
 from unit.license_world import NAME, emitted, installation, license_task, written
 from unit.module_runner import Result
 from unit.recorded_world import ACME, Front, Recorded
@@ -84,6 +82,8 @@ class _HeardFront(Front):
 
 class Listener(Recorded):
     """The recorded world; every run in it becomes a dialog."""
+
+    front = _HeardFront
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -201,19 +201,9 @@ def _sponsorships(world: Listener) -> None:
             world.run("self_hosted", "sponsorship_info", person=person, **given)
 
 
-@contextmanager
-def _listening() -> Iterator[None]:
-    # mypy wants no class put in place of another; it is put back below.
-    recorded_world.Front = _HeardFront  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        recorded_world.Front = Front  # type: ignore[misc]
-
-
 def listen(folder: Path) -> list[Dialog]:
     """Runs of every module of the API, as they go when all goes well."""
-    with _listening(), Listener(folder).running() as world:
+    with Listener(folder).running() as world:
         assert isinstance(world, Listener)
         _installations(world)
         _billing_sync(world)

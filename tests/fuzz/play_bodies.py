@@ -101,7 +101,7 @@ def run(dialog: dict[str, Any], server: Server) -> tuple[int | None, str, str]:
     def send(adapter: HTTPAdapter, request: requests.PreparedRequest, **_how: Any) -> requests.Response:
         return _response(adapter, request, server.answer(request))
 
-    HTTPAdapter.send = send  # type: ignore[method-assign,assignment]
+    HTTPAdapter.send = send  # type: ignore[method-assign,assignment]  # this process plays answers, and no more
     basic._ANSIBLE_ARGS = module_input(dialog["arguments"], check=dialog["check"], diff=True).encode()
     basic._ANSIBLE_PROFILE = "legacy"
     getattr(warnings, "_global_warnings", {}).clear()

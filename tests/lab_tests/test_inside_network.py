@@ -126,8 +126,7 @@ def test_a_get_with_a_json_body_is_sent_in_chunks(web: Quiet) -> None:
 
 def test_the_transport_of_a_persona_answers_with_status_and_lower_case_headers(web: Quiet) -> None:
     url = f"http://127.0.0.1:{web.server_port}/x"
-    # The persona is not asked for anything.
-    answer = asyncio.run(transport.send(None, "GET", url, {}, b""))  # type: ignore[arg-type]
+    answer = asyncio.run(transport.send(None, "GET", url, {}, b""))  # type: ignore[arg-type]  # no persona is asked
     assert (answer.status, answer.headers["content-length"]) == (200, "0")
 
 

@@ -107,6 +107,8 @@ def signing_key(_side: str) -> str:
 class Recorded:
     """A world that modules can be run against."""
 
+    front: type[Front] = Front
+
     def __init__(self, folder: Path) -> None:
         bwlab.api.load()
         bwlab.identity.load()
@@ -126,7 +128,7 @@ class Recorded:
 
     @contextmanager
     def running(self) -> Iterator[Recorded]:
-        cloud, server = (Front(self.world.sides[side], self.logs[side], self) for side in ("cloud", "self_hosted"))
+        cloud, server = (self.front(self.world.sides[side], self.logs[side], self) for side in ("cloud", "self_hosted"))
         with served(cloud) as cloud_url, served(server) as server_url:
             self.urls = {"cloud": cloud_url, "self_hosted": server_url}
             yield self

@@ -100,8 +100,7 @@ def work(cloud: Cloud) -> Iterator[Work]:
     with serve(script) as web:
         target = connection(CLOUD, {"url": web.url, "retries": 0, "timeout": 2, **given})
         with Transport(target) as transport:
-            # One login for all tests of this file: they are no logins at a cloud that counts.
-            transport.wait_for_turn = lambda: None  # type: ignore[method-assign]
+            transport.wait_for_turn = lambda: None  # type: ignore[method-assign]  # no cloud counts these logins
             yield Work(BillingSyncKey(Server(target, transport), ACME, lock), calls)
 
 

@@ -613,7 +613,7 @@ def test_an_organization_is_made_with_keys_that_its_owner_can_open(world: Record
     rsa = serialization.load_der_private_key(private, None)
     oaep = OAEP(MGF1(SHA1()), SHA1(), None)  # noqa: S303 - the clients' own
     (member,) = world.rows("self_hosted", "OrganizationUser", OrganizationId=row["Id"])
-    key = rsa.decrypt(base64.b64decode(member["Key"][2:]), oaep)  # type: ignore[union-attr]
+    key = rsa.decrypt(base64.b64decode(member["Key"][2:]), oaep)  # type: ignore[union-attr]  # it is RSA
     (collection,) = world.rows("self_hosted", "Collection", OrganizationId=row["Id"])
     assert unwrapped(key, collection["Name"]) == b"Default collection"
     pair = serialization.load_der_private_key(unwrapped(key, row["PrivateKey"]), None)

@@ -88,8 +88,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
-            # uvicorn types the class as a bare asyncio.Protocol, which takes no arguments.
-            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn says a bare Protocol
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
             return made
