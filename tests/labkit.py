@@ -6,6 +6,8 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,16 @@ class Lab:
     def down(self) -> None:
         """End everything that was started."""
         self.call("down")
+
+
+@contextmanager
+def started(directory: Path, *options: str) -> Iterator[Lab]:
+    """A lab that is ended whatever happens."""
+    lab = Lab(directory, *options)
+    try:
+        yield lab
+    finally:
+        lab.down()
 
 
 class Play:

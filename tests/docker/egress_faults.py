@@ -212,7 +212,6 @@ class Fault:
     about: str = API
     endpoint: dict[str, Any] = field(default_factory=lambda: {"name": API, "kind": "api"})
     reachable: bool = False
-    env: dict[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -395,7 +394,7 @@ def measure(world: Internet, fault: Fault) -> Result:
     if fault.name == "none":
         # The first request of a process may find the neighbor unknown.
         world.probe(**arguments)
-    return world.probe(**arguments, env=fault.env)
+    return world.probe(**arguments)
 
 
 def rows_about(result: Result, fault: Fault) -> list[dict[str, Any]]:

@@ -7,17 +7,19 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import PATHS, Opening
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import PATHS
 from bwlab.egress import closing, names
 from bwlab.egress.world import World
 
 PORT = 443
 LISTED, MOVED, KEPT, OTHER = (names.addresses(last) for last in (0x51, 0x52, 0x53, 0x40))
 SETTLE_SECONDS = 15.0
+Seen = TypeVar("Seen")
 
 
 class Host:
@@ -52,7 +54,7 @@ class Host:
             time.sleep(0.3)
 
     @contextmanager
-    def never_closed(self, path: str, address: str, seconds: float = 6.0) -> Iterator[None]:
+    def never_closed(self, path: str, address: str, seconds: float = 10.0) -> Iterator[None]:
         """It answers at every moment."""
         told: list[tuple[int, int]] = []
         watch = threading.Thread(
@@ -61,14 +63,23 @@ class Host:
         watch.start()
         time.sleep(0.7)
         yield
+        assert watch.is_alive(), "the watch ended before the change did"
         watch.join()
         tried, shut = told[0]
         assert tried > 20, told
         assert shut == 0, told
 
 
-def openings(*addresses: str, paths: Sequence[str] = PATHS, source: str | None = None) -> list[Opening]:
-    return [Opening(path, 6 if ":" in one else 4, "tcp", PORT, one, source) for one in addresses for path in paths]
+def settles(look: Callable[[], Seen]) -> Seen:
+    """What is there when nothing changes any more: after a reload Docker puts its own rules back in its own time."""
+    deadline = time.monotonic() + 3 * SETTLE_SECONDS
+    seen = look()
+    while True:
+        time.sleep(1.5)
+        last, seen = seen, look()
+        if seen == last:
+            return seen
+        assert time.monotonic() < deadline, seen
 
 
 @contextmanager

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import PATHS, Opening
 
 LISTENER = """
 import socket, sys, selectors
@@ -125,3 +128,13 @@ class Namespaces:
 def nodad(address: str) -> list[str]:
     """A test need not wait until nobody else has the address."""
     return ["nodad"] if ":" in address else []
+
+
+def openings(*addresses: str, paths: Sequence[str] = PATHS, source: str | None = None) -> list[Opening]:
+    """From each path to each address, its HTTPS port."""
+    return [Opening(path, 6 if ":" in one else 4, "tcp", 443, one, source) for one in addresses for path in paths]
+
+
+def reached(world: Namespaces, *addresses: str) -> dict[tuple[str, str], bool]:
+    """Which path gets to which address."""
+    return {(path, address): world.reaches(path, address) for path in PATHS for address in addresses}

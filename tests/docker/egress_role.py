@@ -112,7 +112,7 @@ def changed(world: World, *options: str, **variables: Any) -> dict[str, int]:
 
 
 def settled(world: World, hosts: Iterable[str], **variables: Any) -> None:
-    """A prediction without effect, the run that does the same, and two more that change nothing."""
+    """A prediction without effect, the run that does the same, and one more that changes nothing."""
     names = list(hosts)
     before = everywhere(names, lambda host: snapshot(world, host))
     predicted = changed(world, check=True, **variables)

@@ -12,7 +12,7 @@ import threading
 NAMES, ADDRESS, MANNER = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 A, AAAA = 1, 28
 NO_SUCH_NAME, TRUNCATED = 3, 0x0200
-CODES = {"failing": 2, "refusing": 5}
+CODES = {"refusing": 5}
 
 
 def asked(query: bytes) -> tuple[str, int, int]:

@@ -14,7 +14,6 @@ from machines import Machines
 
 pytestmark = pytest.mark.docker
 
-KEY = "globalSettings__enableCloudCommunication"
 EGRESS = str(ROOT / "playbooks" / "egress.yml")
 # A machine that runs tests may be slow to start the container that asks in Setup's place.
 OPEN = ("-e", "bitwarden_egress=true", "-e", "egress_probe_timeout=30")

@@ -71,7 +71,7 @@ def test_unknown_faults_are_refused(machines: Machines) -> None:
 
 
 def test_a_reboot_brings_the_stack_back(machines: Machines) -> None:
-    """Power off and on: systemd, engine and containers come up by themselves, and count as one restart."""
+    """Power off and on: systemd, engine and containers come up by themselves, and count as a restart."""
     before = machines.server()["restarts"]
     assert machines.outer("restart", "--time", "30", "us1").returncode == 0
     machines.wait_until_up()
@@ -92,8 +92,8 @@ def test_down_leaves_nothing_and_up_goes_on(machines: Machines) -> None:
 def test_down_cleans_up_after_a_killed_engine(machines: Machines) -> None:
     """As after a crash of everything that the lab had started."""
     for name in ("docker/dockerd.pid", "docker/dnsmasq.pid", "lab.pid"):
-        (machines.directory / name).read_text()
-        machines.run("kill", "-9", (machines.directory / name).read_text().strip())
+        pid = (machines.directory / name).read_text().strip()
+        assert machines.run("kill", "-9", pid).returncode == 0
     machines.down()
     assert left(machines.directory) == []
     machines.up_again()

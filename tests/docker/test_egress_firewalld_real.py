@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress import detect
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.firewalld import Firewalld
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import EgressError, Endpoint, Wanted
-from egress_hosts import KEPT, LISTED, MOVED, OTHER, Host, closed_host, openings
+from egress_hosts import KEPT, LISTED, MOVED, OTHER, Host, closed_host, settles
+from egress_netns import openings
 
 pytestmark = pytest.mark.docker
 
@@ -46,8 +47,8 @@ def test_it_is_found(host: Host) -> None:
 
 
 def test_what_is_listed_is_open_and_nothing_else_until_it_is_removed(host: Host, backend: Firewalld) -> None:
-    host.sh("firewall-cmd --quiet --reload; sleep 2")
-    before = host.sh(RULES), host.sh(FILES)
+    host.sh("firewall-cmd --quiet --reload")
+    before = settles(lambda: (host.sh(RULES), host.sh(FILES)))
     wanted = openings(*LISTED)
     assert backend.refusals(WANTED) == []
     backend.apply(wanted)
@@ -57,8 +58,7 @@ def test_what_is_listed_is_open_and_nothing_else_until_it_is_removed(host: Host,
     backend.remove()
     assert backend.current() == ""
     host.becomes(LISTED, "closed")
-    host.sh("sleep 2")
-    assert (host.sh(RULES), host.sh(FILES)) == before
+    assert settles(lambda: (host.sh(RULES), host.sh(FILES))) == before
 
 
 def test_addresses_move_without_a_reload_and_without_a_closed_moment(host: Host, backend: Firewalld) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress import detect
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.iptables import Iptables
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import PATHS, Opening
-from egress_netns import LISTED, MOVED, OTHER, Namespaces
+from egress_netns import LISTED, MOVED, OTHER, Namespaces, openings, reached
 
 pytestmark = pytest.mark.docker
 PROGRAMS = [name + end for name in ("iptables", "ip6tables") for end in ("", "-save", "-restore")]
@@ -54,18 +54,6 @@ def close(world: Namespaces, *, docker: bool) -> str:
     world.must("ip6tables", "-A", "OUTPUT", "-p", "ipv6-icmp", "-j", "ACCEPT")
     both(world, "-P OUTPUT DROP")
     return saved(world)
-
-
-def openings(*addresses: str, paths: tuple[str, ...] = PATHS, source: str | None = None) -> list[Opening]:
-    found = []
-    for address in addresses:
-        version = 6 if ":" in address else 4
-        found += [Opening(path, version, "tcp", 443, address, source) for path in paths]
-    return found
-
-
-def reached(world: Namespaces, *addresses: str) -> dict[tuple[str, str], bool]:
-    return {(path, address): world.reaches(path, address) for path in PATHS for address in addresses}
 
 
 @pytest.mark.parametrize("docker", [True, False], ids=["with Docker", "without Docker"])

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress import config, detect
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import PATHS, Opening, Wanted
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.nftables import Nftables
-from egress_netns import LISTED, MOVED, OTHER, Namespaces
+from egress_netns import LISTED, MOVED, OTHER, Namespaces, openings, reached
 
 pytestmark = pytest.mark.docker
 
@@ -52,22 +52,10 @@ def world() -> Iterator[Namespaces]:
         made.down()
 
 
-def openings(*addresses: str, paths: tuple[str, ...] = PATHS, source: str | None = None) -> list[Opening]:
-    found = []
-    for address in addresses:
-        version = 6 if ":" in address else 4
-        found += [Opening(path, version, "tcp", 443, address, source) for path in paths]
-    return found
-
-
 def close(world: Namespaces, *rulesets: str) -> str:
     for one in rulesets:
         world.must("nft", "-f", "-", stdin=one)
     return world.must("nft", "-s", "list", "ruleset")
-
-
-def reached(world: Namespaces, *addresses: str) -> dict[tuple[str, str], bool]:
-    return {(path, address): world.reaches(path, address) for path in PATHS for address in addresses}
 
 
 @pytest.mark.parametrize("rulesets", [(INET,), (INET, MORE)], ids=["one table", "several chains at one hook"])

@@ -9,7 +9,8 @@ import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress import detect
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import EgressError, Endpoint, Wanted
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.ufw import Ufw
-from egress_hosts import KEPT, LISTED, MOVED, OTHER, Host, closed_host, openings
+from egress_hosts import KEPT, LISTED, MOVED, OTHER, Host, closed_host
+from egress_netns import openings
 
 pytestmark = pytest.mark.docker
 

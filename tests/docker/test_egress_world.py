@@ -18,6 +18,7 @@ import egress_table as table
 import pytest
 from bwlab.egress import closing, names
 from bwlab.egress.world import World
+from egress_hosts import settles
 from egress_role import AGENT, INTERVAL, ansible, changed, everywhere, role, rules, same, settled, snapshot
 
 pytestmark = pytest.mark.docker
@@ -83,9 +84,9 @@ def test_closed_hosts_let_nothing_out(world: World) -> None:
         return found
 
     assert everywhere(HOSTS, close) == {host: {"open"} for host in HOSTS}
-    world.sh("firewalld", "firewall-cmd --reload && sleep 3")
+    world.sh("firewalld", "firewall-cmd --reload")
     assert everywhere(HOSTS, lambda host: shut(world, host, *LISTED)) == ALL
-    BEFORE.update(everywhere(HOSTS, lambda host: snapshot(world, host)))
+    BEFORE.update(everywhere(HOSTS, lambda host: settles(lambda: snapshot(world, host))))
     CLOSED.update(everywhere(HOSTS, lambda host: table.look(world, host)))
 
 
@@ -223,10 +224,10 @@ def hold_lock(world: World, host: str, seconds: int) -> None:
 
 
 def test_timer_and_module_wait_for_each_other(world: World) -> None:
-    hold_lock(world, "nftables", 3)
+    hold_lock(world, "nftables", 12)
     began = time.monotonic()
     world.sh("nftables", f"{AGENT} refresh")
-    assert time.monotonic() - began >= 2.0
+    assert time.monotonic() - began >= 5.0
     before = rules(world, "nftables")
     hold_lock(world, "nftables", 300)
     wanted = "state=absent lock_timeout=1"

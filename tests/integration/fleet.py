@@ -73,4 +73,5 @@ class Fleet:
     def connected(self) -> int:
         """Servers whose connection is enabled, holds the cloud's key and was synced."""
         connections = [one["organizations"][0]["connection"] for one in self.lab.state()["servers"].values()]
-        return len([one for one in connections if one and one["enabled"] and one["key_is_current"]])
+        good = ("enabled", "key_is_current", "last_license_sync")
+        return len([one for one in connections if one and all(one[name] for name in good)])

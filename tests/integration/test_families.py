@@ -138,6 +138,7 @@ def test_no_secret_is_printed_or_left_behind(server: Server) -> None:
     for play in plays:
         assert not [secret for secret in secrets if secret in play.output]
     left = [path for path in (server.lab.directory / "ansible").rglob("*") if path.is_file()]
+    assert left
     assert not [path for path in left for secret in secrets if secret.encode() in path.read_bytes()]
 
 

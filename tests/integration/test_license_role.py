@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 from bwlab.store import Store
-from labkit import Lab, Play
+from labkit import Lab, Play, started
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    running = Lab(tmp_path_factory.mktemp("lab"), "--servers", "1", "--regions", "US")
-    running.site()
-    yield running
-    running.down()
+    with started(tmp_path_factory.mktemp("lab"), "--servers", "1", "--regions", "US") as running:
+        running.site()
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 from integration.test_update import archives, run
-from labkit import Lab
+from labkit import Lab, started
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One server that is connected; the tests run in order on it."""
-    lab = Lab(tmp_path_factory.mktemp("restore"), "--servers", "1", "--regions", "US")
-    lab.site()
-    yield lab
-    lab.down()
+    with started(tmp_path_factory.mktemp("restore"), "--servers", "1", "--regions", "US") as lab:
+        lab.site()
+        yield lab
 
 
 def rows(lab: Lab) -> dict[str, list[tuple[Any, ...]]]:

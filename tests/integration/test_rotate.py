@@ -16,9 +16,11 @@ ROTATE = str(ROOT / "playbooks" / "rotate_token.yml")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Three servers of one cloud organization, connected."""
     fleet = Fleet(tmp_path_factory.mktemp("rotate"), 3, one_organization=True)
-    fleet.run()
-    yield fleet
-    fleet.lab.down()
+    try:
+        fleet.run()
+        yield fleet
+    finally:
+        fleet.lab.down()
 
 
 def rotate(fleet: Fleet, *options: str) -> Play:

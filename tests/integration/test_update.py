@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labkit import ROOT, Lab, Play
+from labkit import ROOT, Lab, Play, started
 
 NEW = "2026.8.0"
 
@@ -38,16 +38,16 @@ def archives(lab: Lab, host: str) -> list[Path]:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One server that is connected, and whose license was synced long ago; the tests run in order on it."""
-    lab = Lab(tmp_path_factory.mktemp("update"), "--servers", "1", "--regions", "US")
-    lab.site()
-    with closing(sqlite3.connect(lab.directory / "state" / "server-us1.sqlite", timeout=10)) as database:
-        database.execute(
-            "UPDATE OrganizationConnection SET Config = json_set(Config, '$.LastLicenseSync', '2020-01-01T00:00:00Z')"
-        )
-        database.commit()
-    lab.call("release", NEW)
-    yield lab
-    lab.down()
+    with started(tmp_path_factory.mktemp("update"), "--servers", "1", "--regions", "US") as lab:
+        lab.site()
+        with closing(sqlite3.connect(lab.directory / "state" / "server-us1.sqlite", timeout=10)) as database:
+            database.execute(
+                "UPDATE OrganizationConnection"
+                " SET Config = json_set(Config, '$.LastLicenseSync', '2020-01-01T00:00:00Z')"
+            )
+            database.commit()
+        lab.call("release", NEW)
+        yield lab
 
 
 def test_an_update_with_a_backup_and_the_license_after_it(lab: Lab) -> None:

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 from integration.test_update import archives, run, version
-from labkit import Lab, Play
+from labkit import Lab, Play, started
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two fresh servers in one region, and a release that is broken; the tests run in order on it."""
-    lab = Lab(tmp_path_factory.mktemp("failed"), "--servers", "2", "--regions", "US")
-    lab.call("release", "2026.8.0")
-    lab.fault("release_does_not_start")
-    yield lab
-    lab.down()
+    with started(tmp_path_factory.mktemp("failed"), "--servers", "2", "--regions", "US") as lab:
+        lab.call("release", "2026.8.0")
+        lab.fault("release_does_not_start")
+        yield lab
 
 
 def test_the_printed_command_returns_the_server_to_its_backup(lab: Lab) -> None:

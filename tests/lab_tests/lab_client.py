@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -16,15 +15,6 @@ from labkit import Lab
 
 VERSION = {"Bitwarden-Client-Version": "2026.7.0"}
 DEVICE = {"deviceType": "8", "deviceIdentifier": "0f1e2d3c-0000-4000-8000-000000000001", "deviceName": "test"}
-
-
-@contextmanager
-def started(directory: Path, *options: str) -> Iterator[Lab]:
-    lab = Lab(directory, *options)
-    try:
-        yield lab
-    finally:
-        lab.down()
 
 
 class Client:

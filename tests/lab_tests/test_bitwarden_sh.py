@@ -305,13 +305,6 @@ def test_update_that_is_not_needed(host: Managed, calls: Path) -> None:
     assert [line.split()[0] for line in made(calls)] == ["compose", "inspect", "compose", "inspect"]
 
 
-def publish(host: Managed, name: str, *, version: str = "2026.8.0") -> None:
-    folder = host.host.home / "published"
-    folder.mkdir(exist_ok=True)
-    here = host.host.directory / name if name == "bitwarden.sh" else host.host.bwdata / "scripts" / name
-    (folder / name).write_text(here.read_text().replace("2026.7.2", version))
-
-
 def test_update_to_a_new_version(host: Managed, calls: Path) -> None:
     host.db.set_release("2026.8.0")
     assert host.script("updateself").stdout.endswith("Updated self.\n")
@@ -357,7 +350,7 @@ def test_updatedb(host: Managed) -> None:
 
 
 def test_updaterun(host: Managed) -> None:
-    publish(host, "run.sh")
+    (host.host.home / "published").mkdir()
     (host.host.home / "published/run.sh").write_text("#!/bin/sh\nexit 42\n")
     done = host.script("updaterun")
     assert done.returncode == 0
@@ -443,14 +436,14 @@ def at_a_terminal(host: Managed, answers: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def know_installation(host: Managed) -> None:
+def nobody_answers(host: Managed) -> None:
     """A cloud of the lab that answers is no matter of these tests: only that it is asked where lab.json says."""
     (host.lab_dir / "lab.json").write_text('{"proxy": "http://127.0.0.1:1"}')
 
 
 def test_install_with_an_id_that_cannot_be_checked_ends_well_and_blocks_the_next(host: Managed) -> None:
     shutil.rmtree(host.host.bwdata)
-    know_installation(host)
+    nobody_answers(host)
     code, out = at_a_terminal(host, f"bw.example.com\nn\nvault\n{IDENTITY}\nKey\nEU\nn\nn\n")
     assert code == 0
     assert "Unable to validate installation id. Problem contacting Bitwarden EU server." in out

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_client import logins, started
-from labkit import ROOT, Lab
+from lab_client import logins
+from labkit import ROOT, Lab, started
 
 FOLDER = ROOT / ".cache" / "bw"
 CLOUDS = {"US": "https://vault.bitwarden.com", "EU": "https://vault.bitwarden.eu"}

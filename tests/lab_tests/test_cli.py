@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_client import bearer, cloud, logins, server, started
-from labkit import LAB, Lab
+from lab_client import bearer, cloud, logins, server
+from labkit import LAB, Lab, started
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 from bwlab.labdb import LabDb
-from lab_client import server, started
-from labkit import Lab
+from lab_client import server
+from labkit import Lab, started
 
 LITE = "ghcr.io/bitwarden/lite:2026.7.2"
 KINDS = ("manual", "lite", "lite-run")

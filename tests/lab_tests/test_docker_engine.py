@@ -144,13 +144,13 @@ def test_missing_images(place: Place) -> None:
 
 
 def test_a_slow_registry_waits_once_an_image(place: Place) -> None:
-    place.database.set_fault("registry_slow", {"seconds": "0.3"})
+    place.database.set_fault("registry_slow", {"seconds": "2"})
     begun = time.monotonic()
     digest = digest_of(bytes(place.get(API, method="HEAD").body))
-    assert time.monotonic() - begun >= 0.3
+    assert time.monotonic() - begun >= 2
     begun = time.monotonic()
     place.get(f"/v2/bitwarden/api/manifests/{digest}")
-    assert time.monotonic() - begun < 0.3
+    assert time.monotonic() - begun < 2
 
 
 def test_scripts_carry_the_release(place: Place) -> None:
@@ -198,13 +198,15 @@ def test_a_process_is_known_by_its_folder_and_ended(tmp_path: Path) -> None:
     folder.mkdir()
     script = "import time; time.sleep(60)"
     pid = processes.start("it", [sys.executable, "-c", script, str(folder / "x")], folder, folder / "log")
-    assert processes.running("it", folder) == pid
-    # Until it has a command line it may be anybody's.
-    deadline = time.monotonic() + 10
-    while not Path(f"/proc/{pid}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
-    assert not processes.alive(pid, tmp_path / "other")
-    processes.end("it", folder)
+    try:
+        assert processes.running("it", folder) == pid
+        # Until it has a command line it may be anybody's.
+        deadline = time.monotonic() + 10
+        while not Path(f"/proc/{pid}/cmdline").read_bytes():
+            assert time.monotonic() < deadline
+        assert not processes.alive(pid, tmp_path / "other")
+    finally:
+        processes.end("it", folder)
     assert not Path(f"/proc/{pid}").exists()
     assert not (folder / "it.pid").exists()
 

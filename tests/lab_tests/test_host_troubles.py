@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -92,10 +93,13 @@ def test_a_daemon_that_hangs(host: Managed) -> None:
 
 def test_a_restarted_daemon_starts_all_containers_again_and_is_away_for_a_while(host: Managed) -> None:
     before = host.container()
-    set_fault(host, "docker_restarts", seconds="1", count="1", command="compose pull")
+    set_fault(host, "docker_restarts", seconds="4", count="1", command="compose pull")
     assert "error during connect" in host.docker("compose", "pull").stderr
     assert "Cannot connect" in host.docker("ps").stderr
-    time.sleep(1.1)
+    deadline = time.monotonic() + 60
+    while host.docker("ps").returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     after = host.container()
     assert (after["Id"], after["Config"]["Env"]) == (before["Id"], before["Config"]["Env"])
     assert after["State"]["StartedAt"] > before["State"]["StartedAt"]
@@ -107,13 +111,13 @@ def test_a_restarted_daemon_starts_all_containers_again_and_is_away_for_a_while(
 
 
 def test_a_slow_registry_takes_its_time_once_for_all_images_of_a_compose_pull(host: Managed) -> None:
-    set_fault(host, "registry_slow", seconds="0.6")
+    set_fault(host, "registry_slow", seconds="1")
     start = time.monotonic()
     assert host.docker("compose", "pull").returncode == 0
-    assert 0.6 <= time.monotonic() - start < 2.5
+    assert 1 <= time.monotonic() - start < UP, "one image after the other"
     start = time.monotonic()
     assert host.docker("pull", SETUP_IMAGE).returncode == 0
-    assert time.monotonic() - start >= 0.6
+    assert time.monotonic() - start >= 1
 
 
 @pytest.mark.parametrize(
@@ -357,10 +361,15 @@ def test_a_module_killed_alone_leaves_bitwarden_sh_at_work(host: Managed) -> Non
 def test_a_lost_connection_ends_what_minds_the_signal(host: Managed, first: str, up: int) -> None:
     set_fault(host, "connection_lost", count="1")
     assert play(host, first=first) == -signal.SIGKILL
-    for _unused in range(50):
-        if len(host.states()) == up:
-            break
-        time.sleep(0.1)
+    if up:
+        for _unused in range(100):
+            if len(host.states()) == up:
+                break
+            time.sleep(0.1)
+    else:
+        # It was stopped already: whoever went on would start it in the meantime.
+        time.sleep(2)
+        assert not (host.lab_dir / "ended").exists()
     assert len(host.states()) == up
 
 
@@ -384,11 +393,11 @@ def test_faults_of_one_server_are_ended_alone(host: Managed) -> None:
 
 def test_every_fault_of_the_readme_exists_and_the_reverse() -> None:
     text = (Path(faults.__file__).parents[1] / "README.md").read_text()
-    assert [name for name in faults.FAULTS if f"`{name}" not in text] == []
+    part = text.partition("## Faults")[2].partition("\nLimits:")[0]
+    assert set(re.findall(r"`([a-z_]+)(?=`| \[| [a-z]+=)", part)) == set(faults.FAULTS)
 
 
-def test_json_of_images_has_no_place_for_faults(host: Managed) -> None:
-    """`docker inspect` of a container that was made and never started is whole."""
+def test_a_container_that_was_made_and_never_started_is_shown_whole(host: Managed) -> None:
     set_fault(host, "port_taken", count="1")
     host.script("restart")
     (entry,) = json.loads(host.docker("inspect", "bitwarden-nginx").stdout)

@@ -233,13 +233,18 @@ supervise.run([
         stderr=subprocess.PIPE,
         text=True,
     )
-    for _unused in range(300):
-        if marks.exists() and marks.read_text().count("here") >= 3:
-            break
-        time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    process.terminate()
-    _unused_out, err = process.communicate(timeout=20)
+    try:
+        for _unused in range(1500):
+            if marks.exists() and marks.read_text().count("here") >= 3:
+                break
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.terminate()
+        _unused_out, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     assert marks.read_text().count("here") >= 3
     assert "exited: short (exit status 0; not expected)" in err
     assert children

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -220,23 +221,24 @@ def test_an_authority_is_known_by_its_file_in_the_folder_only(certificates: Path
         cloud.server_close()
 
 
-def _unused_port() -> int:
+@contextmanager
+def _refusing_port() -> Iterator[int]:
+    """Bound and not listening: nobody else can take it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+        yield sock.getsockname()[1]
 
 
 def test_nobody_listens() -> None:
-    port = _unused_port()
-    text = _failure(f"http://127.0.0.1:{port}/")
+    with _refusing_port() as port:
+        text = _failure(f"http://127.0.0.1:{port}/")
     assert f"System.Net.Http.HttpRequestException: Connection refused (127.0.0.1:{port})" in text
     assert "---> System.Net.Sockets.SocketException (111): Connection refused" in text
 
 
 def test_a_refusal_names_the_proxy() -> None:
-    port = _unused_port()
-    text = _failure("https://api.bitwarden.com/", {"https_proxy": f"http://u:secret@127.0.0.1:{port}"})
+    with _refusing_port() as port:
+        text = _failure("https://api.bitwarden.com/", {"https_proxy": f"http://u:secret@127.0.0.1:{port}"})
     assert f"Connection refused (127.0.0.1:{port})" in text
     assert "secret" not in text
 

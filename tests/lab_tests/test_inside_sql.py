@@ -41,9 +41,11 @@ class Running:
         store.close()
         self.faults: list[str] = []
         self.server = SqlServer(PASSWORD, Files(folder / "data", folder / "log"), lambda fault: fault in self.faults)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        # Bound and not listening, so that nobody else is given the port while the server does not listen either.
+        self.reserved = socket.socket()
+        self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.reserved.bind(("127.0.0.1", 0))
+        self.port: int = self.reserved.getsockname()[1]
         self.loop = asyncio.new_event_loop()
         self.start()
 
@@ -56,6 +58,7 @@ class Running:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
+        raise AssertionError("nobody listens")
 
     def _run(self) -> None:
         try:
@@ -95,9 +98,12 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     found = Running(tmp_path)
-    yield found
-    found.stop()
-    found.loop.close()
+    try:
+        yield found
+    finally:
+        found.stop()
+        found.loop.close()
+        found.reserved.close()
 
 
 Command = Callable[..., tuple[int, str, str]]

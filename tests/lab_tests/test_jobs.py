@@ -149,14 +149,17 @@ def test_the_sponsorship_job_needs_cloud_communication_at_start(world: SmallWorl
     assert SPONSORSHIP_JOB not in jobs.registered(world.cloud)
 
 
-def test_the_first_run_comes_within_a_day_and_then_one_a_day(world: SmallWorld) -> None:
+@pytest.mark.parametrize("rolled", [0, 1, 23])
+def test_the_first_run_comes_within_a_day_and_then_one_a_day(
+    world: SmallWorld, monkeypatch: pytest.MonkeyPatch, rolled: int
+) -> None:
+    monkeypatch.setattr("bwlab.jobs.random.randrange", lambda _hours: rolled)
     assert due(world) == []
     ran = []
     for hour in range(1, 73):
         world.pass_time(hours=1)
         ran += [hour for name in due(world) if name == SPONSORSHIP_JOB]
-    assert 1 <= ran[0] <= 24
-    assert ran == list(range(ran[0], 73, 24))
+    assert ran == [max(rolled, 1), *range(rolled + 24, 73, 24)]
 
 
 def test_a_new_start_rolls_the_hour_anew(world: SmallWorld) -> None:

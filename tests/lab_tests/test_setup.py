@@ -169,7 +169,7 @@ def test_region_decides_which_server_is_asked(tmp_path: Path) -> None:
     assert hosts == ["api.bitwarden.com", "api.bitwarden.eu", "api.bitwarden.com", "api.bitwarden.com"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a normal user is refused by the kernel; E cases cover it")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can step down; a normal user is refused by the kernel")
 def test_root_steps_down_to_a_user_who_may_not_write_a_read_only_file(bwdata: Path, tmp_path: Path) -> None:
     for path in bwdata.rglob("*"):
         os.chown(path, 1500, 1500)

@@ -14,8 +14,8 @@ from bwlab.license_check import check_usable, token_claims
 from bwlab.licenses import LicenseSigner, read_license_file
 from bwlab.store import Row, Store
 from bwlab.world import server_names
-from lab_client import bearer, cloud, hash_from_prelogin, logins, server, started
-from labkit import Lab
+from lab_client import bearer, cloud, hash_from_prelogin, logins, server
+from labkit import Lab, started
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,8 @@ def test_owners_own_their_organizations(lab: Lab) -> None:
         assert answer.status_code == 200 and answer.json()["expiration"] > datetime.now(UTC).isoformat()
 
 
-def test_the_owner_can_decrypt_the_organization_key(lab: Lab) -> None:
-    """The key of the membership opens with the account's private key; the client test goes the whole way."""
+def test_the_owner_has_the_organization_key_in_the_form_of_an_rsa_cipher(lab: Lab) -> None:
+    """That the account's private key opens it, the client's test shows."""
     member = _row(lab, "server-us1", "OrganizationUser")
     user = _row(lab, "server-us1", "User")
     assert member["UserId"] == user["Id"]

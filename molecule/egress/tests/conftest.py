@@ -23,11 +23,13 @@ Reach = Callable[[str, Targets], dict[str, str]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test is about one host; of the host without a firewall, only those that ask for `anybody`."""
+    """Every test is about one host; of the host without a firewall, those that ask for `anybody` or `untouched`."""
     if "anybody" in metafunc.fixturenames:
         metafunc.parametrize("anybody", BACKENDS)
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", [name for name in BACKENDS if name != "none"])
+    if "untouched" in metafunc.fixturenames:
+        metafunc.parametrize("untouched", [name for name in BACKENDS if name == "none"])
     if "path" in metafunc.fixturenames:
         metafunc.parametrize("path", PATHS)
 

@@ -246,7 +246,7 @@ def second_key(site: Site) -> Undo:
 def lock_held(site: Site) -> Undo:
     """Another run is at work on the organization, at the cloud or at the server."""
     folder = Path(site.environment["ANSIBLE_HOME"]) / "selfhosted.bitwarden"
-    held = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in folder.iterdir() if path.is_dir() if path.is_dir()]
+    held = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in folder.iterdir() if path.is_dir()]
     for descriptor in held:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 

@@ -155,19 +155,20 @@ class Run:
         """All of it."""
         site, case = self.site, self.case
         site.start(case.start)
-        undo = case.by_hand(site) if case.by_hand else None
-        given = case.options(site) if callable(case.options) else case.options
-        for name, options in case.faults:
-            site.db.set_fault(name, {key: str(value) for key, value in options.items()})
-        before = site.kept()
-        result = self._run({**case.always, **given}, case.environment)
-        after = site.kept()
-        left = left_by_play(before, after) if case.module == PLAYBOOK else left_behind(before, after, result)
-        message = diagnosed(site, result) or told(site, result)
-        self._judge(result, left, message)
-        site.db.clear_faults()
-        site.forget_limits()
-        if undo:
+        undo = case.by_hand(site) if case.by_hand else lambda: None
+        try:
+            given = case.options(site) if callable(case.options) else case.options
+            for name, options in case.faults:
+                site.db.set_fault(name, {key: str(value) for key, value in options.items()})
+            before = site.kept()
+            result = self._run({**case.always, **given}, case.environment)
+            after = site.kept()
+            left = left_by_play(before, after) if case.module == PLAYBOOK else left_behind(before, after, result)
+            message = diagnosed(site, result) or told(site, result)
+            self._judge(result, left, message)
+        finally:
+            site.db.clear_faults()
+            site.forget_limits()
             undo()
         return Outcome(f"`{case.module}`", message, left, self._heal())
 

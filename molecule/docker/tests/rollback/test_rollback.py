@@ -14,7 +14,7 @@ ENV = "/opt/bitwarden/bwdata/env/global.override.env"
 def test_the_module_failed_and_says_how_the_server_is(rolled_back: dict[str, Any]) -> None:
     """That it failed is what the play demands."""
     assert rolled_back["rolled_back"]
-    assert "up" in rolled_back["server_state"]
+    assert rolled_back["server_state"] == "up with the previous settings"
     assert rolled_back["msg"]
     assert rolled_back["next_step"]
 

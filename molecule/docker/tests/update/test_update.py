@@ -22,8 +22,10 @@ def test_the_containers_are_of_it(host: Host) -> None:
 
 
 def test_a_private_backup_with_its_checksum_was_made_before(host: Host) -> None:
-    archives = [name for name in host.file(BACKUPS).listdir() if ".tar" in name]
+    names = set(host.file(BACKUPS).listdir())
+    archives = {name for name in names if name.endswith(".tar.gz")}
     assert archives
+    assert {f"{name}.sha256" for name in archives} <= names
     for name in archives:
         assert host.file(f"{BACKUPS}/{name}").mode == 0o600
     assert host.file(BACKUPS).mode == 0o700

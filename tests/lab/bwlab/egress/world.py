@@ -161,6 +161,7 @@ class World:
         return tried, shut
 
     def down(self) -> None:
-        if self.outer.engine.answers():
+        """Also where it never got as far as having hosts."""
+        if (self.directory / "world.json").exists() and self.outer.engine.answers():
             self.outer.docker("stop", "--time", "20", *self.hosts, check=False)
         self.outer.stop()
