@@ -42,13 +42,13 @@ def calls(host: Managed) -> Path:
 
 
 def made(calls: Path) -> list[str]:
-    """The calls in short: without the version questions, options and paths."""
+    """The calls in short: without the questions for Compose and versions, options and paths."""
     short = []
     for line in calls.read_text().splitlines():
         words = re.sub(
             r"/app/Setup | -(os|corev|webv|keyconnectorv) \S+|-[vp] \S+ |--env-file \S+ |--rm |-i ", "", line
         )
-        if "version" not in words:
+        if "version" not in words and words != "docker compose":
             short.append(words.removeprefix("docker "))
     return short
 
@@ -65,7 +65,7 @@ def ids(host: Managed) -> dict[str, str]:
 def test_root_who_does_not_say_yes_is_sent_away_before_docker_is_called(host: Managed, calls: Path, stdin: str) -> None:
     done = host.script("restart", stdin=stdin)
     assert done.returncode == 1
-    assert done.stdout.count("WARNING") == 2
+    assert "running as the root user" in done.stdout
     assert not calls.exists()
 
 
@@ -390,7 +390,8 @@ def test_compresslogs(host: Managed, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "bitwarden-logs-all.tar.gz") as archive:
         assert len(archive.getnames()) == 3
     with tarfile.open(tmp_path / "bitwarden-logs-20260102-to-20260103.tar.gz") as archive:
-        assert archive.getnames() == ["logs/api/Api/20260102.txt", "logs/api/Api/20260103.txt"]
+        logs = host.host.bwdata.relative_to(tmp_path) / "logs" / "api" / "Api"
+        assert sorted(archive.getnames()) == [str(logs / "20260102.txt"), str(logs / "20260103.txt")]
 
 
 def test_uninstall(host: Managed) -> None:

@@ -15,7 +15,7 @@ EOF
 
 if [ "$EUID" -eq 0 ]; then
     printf '\033[0;31mWARNING: This script is running as the root user.\033[0m\n'
-    printf '\033[0;31mWARNING: Use a user of its own for a Bitwarden installation.\033[0m\n'
+    printf '\033[0;31mUse a user of its own for a Bitwarden installation.\033[0m\n'
     read -r -p "Do you still want to continue? (y/n): " ANSWER
     case "${ANSWER,,}" in
         y | yes) echo "Continuing...." ;;
@@ -30,7 +30,7 @@ if [ $# -eq 2 ]; then
     OUTPUT=$2
 fi
 
-if docker compose version >/dev/null 2>&1; then
+if docker compose >/dev/null 2>&1; then
     COMPOSE="docker compose"
 elif command -v docker-compose >/dev/null 2>&1; then
     COMPOSE="docker-compose"
@@ -99,24 +99,25 @@ run() {
     $SCRIPTS_DIR/run.sh "$1" $OUTPUT $COREVERSION $WEBVERSION $KEYCONNECTORVERSION
 }
 
+# Names in the archive are those from the folder that it is called in.
 compress_logs() {
-    local from=$1 to=$2 name="bitwarden-logs-all.tar.gz" list
-    if [ ! -d "$OUTPUT/logs" ]; then
-        echo "No logs at $OUTPUT/logs."
+    local from=$1 to=$2 name="bitwarden-logs-all.tar.gz" logs="${OUTPUT#"$(pwd)"/}/logs" list
+    if [ ! -d "$logs" ]; then
+        echo "No logs at $logs."
         exit 1
     fi
     list=$(mktemp)
     if [ -n "$from" ]; then
         name="bitwarden-logs-$from-to-$to.tar.gz"
-        (cd "$OUTPUT" && find logs -name '[0-9]*.txt') | while read -r path; do
+        find "$logs" -name '[0-9]*.txt' | while read -r path; do
             day=$(basename "$path" .txt)
             day=${day:0:8}
             if [[ ! $day < $from && ! $day > $to ]]; then echo "$path"; fi
         done >"$list"
     else
-        (cd "$OUTPUT" && find logs -type f) >"$list"
+        find "$logs" -type f >"$list"
     fi
-    tar -czf "$name" -C "$OUTPUT" -T "$list"
+    tar -czf "$name" -T "$list"
     rm -f "$list"
     echo "Logs compressed into $(pwd)/$name."
 }

@@ -12,7 +12,7 @@ DOCKER_DIR="$OUTPUT_DIR/docker"
 SETUP_IMAGE="ghcr.io/bitwarden/setup:$COREVERSION"
 OS="lin"
 
-if docker compose version >/dev/null 2>&1; then
+if docker compose >/dev/null 2>&1; then
     COMPOSE="docker compose"
 else
     COMPOSE="docker-compose"
