@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import threading
@@ -209,11 +210,15 @@ def test_one_cloud_organization_on_several_servers_is_asked_once(tmp_path: Path)
 
 
 def test_hosts_that_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """The first of the inventory is restarted first, also where it is the last that the checks are done with."""
     lab = Lab(tmp_path / "lab", "--servers", "3", "--regions", "US", "--one-organization")
     try:
+        lab.fault("docker_hangs", server="us1", seconds=4, count=1)
         play = Play(lab.run("env", "ANSIBLE_STRATEGY=free", "ansible-playbook", str(SITE), "--forks", "2"))
         assert play.status == 0, play.output
         assert {host: recap["rescued"] for host, recap in play.recap.items()} == {"us1": 0, "us2": 0, "us3": 0}
+        batches = play.output.split("PLAY [Let the servers talk to the cloud]")[1:]
+        assert set(re.findall(r"^\w+: \[(us\d)", batches[0], re.MULTILINE)) == {"us1"}
         for server in lab.state()["servers"].values():
             assert (server["restarts"], server["organizations"][0]["connection"]["key_is_current"]) == (1, True)
     finally:

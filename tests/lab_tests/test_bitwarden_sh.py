@@ -302,7 +302,7 @@ def test_update_that_is_not_needed(host: Managed, calls: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.endswith("Update not needed\n")
     assert host.restarts() == 0
-    assert [line.split()[0] for line in made(calls)] == ["compose", "inspect", "compose", "inspect"]
+    assert [line.split()[0] for line in made(calls)] == ["compose", "compose", "inspect", "inspect"]
 
 
 def test_update_to_a_new_version(host: Managed, calls: Path) -> None:

@@ -148,10 +148,12 @@ install() {
 newest_runs() {
     compose_files
     local core web
-    # shellcheck disable=SC2046
-    core=$(docker inspect --format='{{.Config.Image}}:' $($COMPOSE ps -q admin))
-    # shellcheck disable=SC2046
-    web=$(docker inspect --format='{{.Config.Image}}:' $($COMPOSE ps -q web))
+    core=$($COMPOSE ps -q admin)
+    web=$($COMPOSE ps -q web)
+    # shellcheck disable=SC2086
+    core=$(docker inspect --format='{{.Config.Image}}:' $core)
+    # shellcheck disable=SC2086
+    web=$(docker inspect --format='{{.Config.Image}}:' $web)
     [[ "$core" == *":$COREVERSION:" && "$web" == *":$WEBVERSION:" ]]
 }
 
