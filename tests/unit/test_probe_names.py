@@ -7,11 +7,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe import names
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.probe.timing import Deadline, OutOfTimeError
+from unit.listeners import served
 
 NAME = "api.example.com"
 NO_ERROR, SERVER_FAILURE, NO_SUCH_NAME, REFUSED, NOT_ZONE = 0x8180, 0x8182, 0x8183, 0x8185, 0x818A
@@ -46,21 +47,40 @@ def name_server(address: str, port: int, given: Answers) -> Iterator[list[bytes]
                 if said is not None:
                     server.sendto(said, caller)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield asked
-        done.set()
-        thread.join()
+        try:
+            yield asked
+        finally:
+            done.set()
+            thread.join(5)
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
-    """One that is free, and is asked in the place of 53."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        found = int(one.getsockname()[1])
-    monkeypatch.setattr(names, "_PORT", found)
-    return found
+    """One that is free wherever a test may want it, and is asked in the place of 53."""
+    for _attempt in range(100):
+        with ExitStack() as stack, suppress(OSError):
+            first, second, by_tcp = (
+                stack.enter_context(socket.socket(type=kind))
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_DGRAM, socket.SOCK_STREAM)
+            )
+            first.bind(("127.0.0.1", 0))
+            found = int(first.getsockname()[1])
+            second.bind(("127.0.0.2", found))
+            by_tcp.bind(("127.0.0.1", found))
+            monkeypatch.setattr(names, "_PORT", found)
+            return found
+    raise AssertionError("no port is free")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So long before a question is repeated that even a slow machine cannot take waiting for haste."""
+    monkeypatch.setattr(names, "_AGAIN", 30.0)
+
+
+PATIENT, IN_NO_TIME = 100, 15
 
 
 def look_up(*servers: str, name: str = NAME, seconds: float = 5, search: str = "") -> list[str]:
@@ -80,14 +100,15 @@ def test_a_name_with_no_such_address_has_none(port: int) -> None:
         assert look_up("127.0.0.1") == []
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_name_that_does_not_exist_ends_the_look_up_at_once(port: int) -> None:
     began = time.monotonic()
     with (
         name_server("127.0.0.1", port, lambda data: answer(data, flags=NO_SUCH_NAME)),
         pytest.raises(names.NoSuchNameError, match=r"127\.0\.0\.1"),
     ):
-        look_up("127.0.0.1")
-    assert time.monotonic() - began < 1
+        look_up("127.0.0.1", seconds=PATIENT)
+    assert time.monotonic() - began < IN_NO_TIME
 
 
 def test_the_domains_of_this_place_are_tried_before_the_name_alone(port: int) -> None:
@@ -106,6 +127,7 @@ def test_the_domains_of_this_place_are_tried_before_the_name_alone(port: int) ->
     assert len(asked) == 3
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -123,16 +145,17 @@ def test_name_servers_that_are_of_no_use_are_told_without_waiting(port: int, giv
         name_server("127.0.0.2", port, given),
         pytest.raises(names.LookupFailedError) as error,
     ):
-        look_up("127.0.0.1", "127.0.0.2")
+        look_up("127.0.0.1", "127.0.0.2", seconds=PATIENT)
     assert str(error.value) == f"127.0.0.1 {said}, 127.0.0.2 {said}"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < IN_NO_TIME
 
 
+@pytest.mark.usefixtures("patient")
 def test_nobody_there_is_told_without_waiting(port: int) -> None:
     began = time.monotonic()
     with pytest.raises(names.LookupFailedError, match=r"127\.0\.0\.1 cannot be asked \(Connection refused\)"):
-        look_up("127.0.0.1")
-    assert time.monotonic() - began < 1
+        look_up("127.0.0.1", seconds=PATIENT)
+    assert time.monotonic() - began < IN_NO_TIME
 
 
 def test_a_silent_name_server_is_asked_again_and_told(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +164,12 @@ def test_a_silent_name_server_is_asked_again_and_told(port: int, monkeypatch: py
         name_server("127.0.0.1", port, lambda _data: None) as asked,
         pytest.raises(names.LookupFailedError, match=r"^127\.0\.0\.1 does not answer$"),
     ):
-        look_up("127.0.0.1", seconds=1.5)
-    # 0.6 of a second are its share of the time.
-    assert 3 <= len(asked) <= 7
+        look_up("127.0.0.1", seconds=6)
+    # 2.4 seconds are its share of the time.
+    assert 3 <= len(asked) <= 25
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     "first", [lambda _data: None, lambda data: answer(data, flags=SERVER_FAILURE), lambda data: b"xx" + data[2:]]
 )
@@ -154,8 +178,8 @@ def test_another_name_server_helps_where_the_first_one_does_not(port: int, first
     with ExitStack() as stack:
         stack.enter_context(name_server("127.0.0.1", port, first))
         stack.enter_context(name_server("127.0.0.2", port, lambda data: answer(data, "192.0.2.1")))
-        assert look_up("127.0.0.1", "127.0.0.2") == ["192.0.2.1"]
-    assert time.monotonic() - began < 1
+        assert look_up("127.0.0.1", "127.0.0.2", seconds=PATIENT) == ["192.0.2.1"]
+    assert time.monotonic() - began < IN_NO_TIME
 
 
 def test_an_answer_to_another_question_is_none(port: int) -> None:
@@ -182,10 +206,8 @@ def by_tcp(port: int, given: Callable[[bytes], list[bytes]]) -> Iterator[None]:
                     connection.sendall(piece)
                     time.sleep(0.05)
 
-        thread = threading.Thread(target=talk)
-        thread.start()
-        yield
-        thread.join()
+        with served(listening, talk):
+            yield
 
 
 def framed(data: bytes, *addresses: str) -> bytes:
@@ -210,7 +232,7 @@ def test_an_answer_by_tcp_that_ends_too_early_is_told(port: int, length: int) ->
         by_tcp(port, lambda data: [framed(data, "192.0.2.1")[:length]]),
         pytest.raises(names.LookupFailedError, match="the answer by TCP ends too early"),
     ):
-        look_up("127.0.0.1", seconds=2)
+        look_up("127.0.0.1", seconds=10)
 
 
 def test_without_time_nothing_is_fetched_by_tcp() -> None:
