@@ -1,6 +1,6 @@
 """The process that runs modules in forks of itself: each is imported once, and the runs are apart from each other.
 
-It stands alone, so that it also runs with a server's Python: `python -c FIRST`, see `module_runner.Forks`.
+It stands alone, so that it also runs with a server's Python: `python -c FORKS`, see `module_runner`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ def main() -> None:
     """The process that forks: a JSON line in, a JSON line out, until nobody writes any more."""
     for line in sys.stdin:
         wanted = json.loads(line)
+        try:
+            module = _imported(wanted["name"])
+        except Exception:
+            # Others can be imported all the same.
+            print(json.dumps({"rc": 1, "output": traceback.format_exc()}), flush=True)
+            continue
         with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+", errors="surrogateescape") as output:
             given.write(wanted["input"])
             given.flush()
             given.seek(0)
-            module = _imported(wanted["name"])
             pid = os.fork()
             if not pid:
                 _child(module.main, wanted, given, output)

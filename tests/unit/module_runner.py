@@ -70,9 +70,12 @@ class Result:
 
 
 def module_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """The caller's environment with the collection importable; a value of None takes a variable away."""
+    """The caller's environment with the collection importable; a value of None takes a variable away.
+
+    Without the variables that stand in for options: a test tells a module everything that it is to know.
+    """
     environment: dict[str, str | None] = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("BITWARDEN_")},
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / ".cache"), os.environ.get("PYTHONPATH", "")])),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
@@ -154,9 +157,8 @@ class Forks:
         diff: bool = False,
         env: Mapping[str, str | None] | None = None,
         timeout: float = 120,
-        killed: bool = False,
     ) -> Result:
-        """Runs a module to its end; one that is to be `killed` by its time limit need not leave an answer behind."""
+        """Runs a module to its end."""
         wanted = {
             "name": f"{PACKAGE}.{name}",
             "input": module_input(arguments, check=check, diff=diff),
@@ -171,9 +173,9 @@ class Forks:
         finally:
             self._lock.release()
         lines = [line for line in answer["output"].splitlines() if line.startswith("{")]
-        if not lines and not killed:
+        if not lines:
             raise AssertionError(f"the module gave no JSON (rc {answer['rc']}):\n{answer['output']}")
-        return Result(json.loads(lines[-1]) if lines else {}, answer["rc"], answer["output"])
+        return Result(json.loads(lines[-1]), answer["rc"], answer["output"])
 
     def _ask(self, wanted: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
@@ -193,6 +195,6 @@ def run_module(name: str, arguments: Mapping[str, Any], *, timeout: float = 120,
     """Runs a module to its end. Options: those of `start_module`, some of which need a process of its own."""
     # What was imported once is not imported from elsewhere in a fork.
     elsewhere = "PYTHONPATH" in (options.get("env") or {})
-    if options.keys() <= {"check", "diff", "env", "killed"} and not elsewhere:
+    if options.keys() <= {"check", "diff", "env"} and not elsewhere:
         return forks().run(name, arguments, timeout=timeout, **options)
     return finish_module(start_module(name, arguments, **options), timeout)

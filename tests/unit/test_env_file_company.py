@@ -171,16 +171,19 @@ class TestSetup:
         thread = threading.Thread(target=setup)
         thread.start()
         try:
-            for number in range(25):
+            number = 0
+            # Setup may be the slower one of the two.
+            while number < 25 or len(runs) < 3:
+                assert number < 1000
                 assert in_process(path, keys={f"own_{number}": str(number)}, rollback=True)["changed"]
                 found = settled.read(str(path), 5)
                 assert found is not None
                 assert secrets <= set(found[0].decode().splitlines())
+                number += 1
         finally:
             stop.set()
             thread.join()
         assert secrets <= set(path.read_text().splitlines())
-        assert len(runs) > 2
         assert set(runs) == {0}
 
 

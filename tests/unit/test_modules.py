@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.files import locked
 from unit.module_runner import ROOT, Result, run_module
-from unit.recorded_world import ACME, Recorded, StandIn
+from unit.recorded_world import ACME, PROXIES, Recorded, StandIn
 
 NAME = "Acme & Söhne"
 LOGIN = "POST identity/connect/token"
@@ -63,7 +63,8 @@ def test_an_installation_that_the_region_knows(world: Recorded, name: str, enabl
 
 def test_regions_that_cannot_be_reached_are_only_warned_about(world: Recorded) -> None:
     arguments = {"url": world.urls["cloud"], "retries": 0, "installation_id": ACME["cloud"]}
-    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    # Of two spellings requests takes the lower one first.
+    nowhere = {**dict.fromkeys(PROXIES), "NO_PROXY": None, "https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
     result = run_module("installation_info", arguments, env=nowhere)
     assert not result.failed
     assert result["installation"]["known"] is False
