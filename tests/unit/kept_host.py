@@ -9,14 +9,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from bwlab.host.managed import path_without_compose
 from unit.module_runner import Result, run_module
-from unit.stack_host import BEHIND_THE_DOOR, NAME, Host
+from unit.stack_host import BEHIND_THE_DOOR, NAME, Host, listening
 
 
 class KeptHost:
@@ -111,15 +110,10 @@ def kept_host(lab_dir: Path) -> Iterator[KeptHost]:
         def log_message(self, *_arguments: Any) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        found.append(KeptHost(lab_dir, f"http://localhost:{server.server_address[1]}"))
-        yield found[0]
-    finally:
-        if found:
-            found[0].db.close()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as url:
+        host = KeptHost(lab_dir, url)
+        found.append(host)
+        try:
+            yield host
+        finally:
+            host.db.close()

@@ -155,19 +155,9 @@ class Door:
 
 
 @contextmanager
-def front_door(door: Door, secure: Path | None = None) -> Iterator[str]:
-    """Serves the door on a port of its own (with TLS, the certificates in a folder); the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(door.answer(self.path))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_arguments: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def listening(handler: type[BaseHTTPRequestHandler], secure: Path | None = None) -> Iterator[str]:
+    """A web server on a port of its own (with TLS, the certificates in a folder); its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if secure is not None:
         tls.write_certificates(secure)
         server.socket = tls.context(secure).wrap_socket(server.socket, server_side=True)
@@ -179,3 +169,32 @@ def front_door(door: Door, secure: Path | None = None) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def front_door(door: Door, secure: Path | None = None) -> Iterator[str]:
+    """Serves the door; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(door.answer(self.path))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: Any) -> None:
+            return
+
+    with listening(Handler, secure) as url:
+        yield url
+
+
+@contextmanager
+def running_host(lab_dir: Path, door: Door, deployment: str = "standard") -> Iterator[Host]:
+    """A host behind that door whose stack has run for an hour."""
+    with front_door(door) as url:
+        host = door.host = Host(lab_dir, url, deployment)
+        try:
+            host.age()
+            yield host
+        finally:
+            host.db.close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils import accounts, bitwarden_sh, compose, deployment
 from unit.module_runner import finish_module, start_module
-from unit.stack_host import FLAG, PUSH, Door, Host, front_door
+from unit.stack_host import FLAG, PUSH, Door, Host, front_door, running_host
 
 SERVICES = ["admin", "api", "attachments", "events", "icons", "identity", "mssql", "nginx"]
 SERVICES += ["notifications", "sso", "web"]
@@ -29,11 +29,8 @@ def door() -> Door:
 
 @pytest.fixture
 def host(tmp_path: Path, door: Door) -> Iterator[Host]:
-    with front_door(door) as url:
-        door.host = Host(tmp_path, url)
-        door.host.age()
-        yield door.host
-        door.host.db.close()
+    with running_host(tmp_path, door) as running:
+        yield running
 
 
 class TestDrift:
@@ -408,18 +405,20 @@ def test_a_program_reads_its_answer_or_nothing_whatever_stands_at_the_modules_ow
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_the_script_runs_as_its_owner_and_root_answers_its_question(host: Host) -> None:
+def test_the_script_runs_as_its_owner_and_root_answers_its_question(open_path: Path) -> None:
     text = 'read -r answer; echo "$(id -un) $(id -G) $HOME $USER answer=$answer $COMPOSE_FILE"'
-    host.replace_script(text)
-    for folder in (host.directory, *host.directory.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    host.script.chmod(0o755)
-    found = deployment.detect(str(host.directory))
-    own = compose.Compose(found, accounts.owner_of(str(host.script), runner))
-    assert bitwarden_sh.run(own, "restart", 10).stdout.startswith("root ")
-    assert "answer=y " in bitwarden_sh.run(own, "restart", 10).stdout
-    user = pwd.getpwnam("nobody")
-    os.chown(host.script, user.pw_uid, user.pw_gid)
-    other = compose.Compose(found, accounts.owner_of(str(host.script), runner))
-    said = bitwarden_sh.run(other, "restart", 10).stdout
-    assert said.strip() == f"nobody {user.pw_gid} {user.pw_dir} nobody answer="
+    with running_host(open_path, Door()) as host:
+        host.replace_script(text)
+        for folder in (host.directory, *host.directory.parents):
+            if folder.is_relative_to(open_path):
+                folder.chmod(0o755)
+        host.script.chmod(0o755)
+        found = deployment.detect(str(host.directory))
+        own = compose.Compose(found, accounts.owner_of(str(host.script), runner))
+        assert bitwarden_sh.run(own, "restart", 10).stdout.startswith("root ")
+        assert "answer=y " in bitwarden_sh.run(own, "restart", 10).stdout
+        user = pwd.getpwnam("nobody")
+        os.chown(host.script, user.pw_uid, user.pw_gid)
+        other = compose.Compose(found, accounts.owner_of(str(host.script), runner))
+        said = bitwarden_sh.run(other, "restart", 10).stdout
+        assert said.strip() == f"nobody {user.pw_gid} {user.pw_dir} nobody answer="

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.stack_host import NAME, Door, Host, front_door
+from unit.stack_host import NAME, Door, Host, running_host
 
 KEY = "globalSettings__ownSetting"
 RUN = {"dialect": "docker_run"}
@@ -21,12 +21,7 @@ def make(tmp_path: Path) -> Iterator[Maker]:
     with ExitStack() as stack:
 
         def maker(kind: str) -> Host:
-            door = Door()
-            host = Host(tmp_path, stack.enter_context(front_door(door)), kind)
-            stack.callback(host.db.close)
-            door.host = host
-            host.age()
-            return host
+            return stack.enter_context(running_host(tmp_path, Door(), kind))
 
         yield maker
 

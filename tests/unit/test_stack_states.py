@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -10,24 +11,16 @@ from pathlib import Path
 
 import pytest
 from unit.module_runner import finish_module
-from unit.stack_host import FLAG, Door, Host, front_door
+from unit.stack_host import FLAG, Door, Host, running_host
 
 BAD = "globalSettings__badSetting"
 UNTOUCHED = "as it was: nothing was stopped"
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
-
-
-@pytest.fixture
-def host(tmp_path: Path, door: Door) -> Iterator[Host]:
-    with front_door(door) as url:
-        door.host = Host(tmp_path, url)
-        door.host.age()
-        yield door.host
-        door.host.db.close()
+def host(tmp_path: Path) -> Iterator[Host]:
+    with running_host(tmp_path, Door()) as running:
+        yield running
 
 
 def running(host: Host) -> int:
@@ -312,12 +305,15 @@ class TestKilledRuns:
         if all_of_it:
             os.killpg(process.pid, signal.SIGKILL)
             for pid in descendants(host):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         else:
             process.kill()
         process.communicate()
-        (host.programs / "docker").unlink()
-        real.rename(host.programs / "docker")
+        # A script that has outlived its module may still be about to call the real one.
+        link = host.programs / "docker.link"
+        link.symlink_to(real)
+        link.replace(host.programs / "docker")
         healed = host.run(timeout=60, lock_timeout=60)
         assert not healed.failed
         assert host.environment_of("api")[FLAG] == "true"
