@@ -94,7 +94,6 @@ class Listener(Recorded):
         """Run it, and keep what was said."""
         _HeardFront.heard.clear()
         result = super().run(side, module, person=person, **options)
-        given = dict(result.get("invocation", {}).get("module_args", {}))
         key = {} if module == "installation_info" else self.credentials(side, person)
         check = bool(options.pop("check", False))
         options.pop("diff", None)
@@ -102,7 +101,7 @@ class Listener(Recorded):
         if isinstance(options.get("cloud"), dict):
             options["cloud"] = {**options["cloud"], **patience}
         arguments = {"url": self.urls[side], **patience, **key, **options}
-        assert given or result.data
+        assert not result.failed, result.data
         heard = list(_HeardFront.heard)
         dialog = Dialog(f"{module}: {self.label}", module, arguments, check, [one for one, _body in heard])
         found = set(_secrets_in(arguments))

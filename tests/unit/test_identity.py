@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,12 @@ USER = "user.14feaff5-936a-4e05-b8de-b50a00eba283"
 SECRET = "a-client-secret-of-thirty-char"
 
 PEOPLE = [(side, name) for side in ("cloud", "self_hosted") for name in recordings.world()[side]["users"]]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of logins lies in the test's own folder, and not in the tester's home."""
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path))
 
 
 def kdf_of(person: dict[str, Any]) -> Kdf:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,12 @@ NOT_FOUND = Answer(404, {"object": "error", "message": "Resource not found.", "v
 CONFIG = recordings.answer(recordings.exchange("a", "sh-config-anonymous"))
 PROBE = "GET /api/installations/00000000-0000-0000-0000-000000000000"
 LOGIN = recordings.answer(recordings.exchange("b", "cloud-token-user-api-key-first-time"))
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of logins lies in the test's own folder, and not in the tester's home."""
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path))
 
 
 @contextmanager
