@@ -16,15 +16,14 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.agent 
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.keeper import Keeper, Outcome
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.memory import Memory
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import (
-    Backend,
     EgressError,
     Opening,
-    Wanted,
 )
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.resolver import Answer, resolve
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.state import State
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.undo import Undo
 from ansible_collections.selfhosted.bitwarden.plugins.modules import egress_rules
+from unit.egress_wall import RULES, Wall
 
 NAME = "api.bitwarden.com"
 DEFAULTS: dict[str, Any] = {
@@ -41,32 +40,6 @@ DEFAULTS: dict[str, Any] = {
     "undo_after": 0,
     "lock_timeout": 1,
 }
-RULES: dict[str, list[str]] = {}
-
-
-class Wall(Backend):
-    """A firewall in memory."""
-
-    name = "wall"
-    durable = False
-
-    def active(self) -> bool:
-        return True
-
-    def refusals(self, wanted: Wanted) -> list[str]:
-        return [] if wanted.host else ["The wall has no other path. Next step: switch host on."]
-
-    def plan(self, openings: Sequence[Opening]) -> str:
-        return "".join(f"{one.address} {one.port}\n" for one in sorted(openings))
-
-    def current(self) -> str:
-        return "".join(RULES.get(self.name, []))
-
-    def apply(self, openings: Sequence[Opening]) -> None:
-        RULES[self.name] = self.plan(openings).splitlines(keepends=True)
-
-    def remove(self) -> None:
-        RULES.pop(self.name, None)
 
 
 class Server:

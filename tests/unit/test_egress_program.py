@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.keeper
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.memory import Memory
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.model import (
     NOT_FOUND,
-    Backend,
     EgressError,
     Opening,
     Wanted,
@@ -25,35 +23,10 @@ from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.none i
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.resolver import Answer, look_up, resolve
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.egress.state import State
 from ansible_collections.selfhosted.bitwarden.plugins.modules import egress_rules
+from unit.egress_wall import RULES, Wall
 from unit.module_runner import run_module
 
 NAME, SILENT = "localhost", "no-such-host.invalid"
-RULES: list[str] = []
-
-
-class Wall(Backend):
-    """A firewall in memory."""
-
-    name = "wall"
-    durable = False
-
-    def active(self) -> bool:
-        return True
-
-    def refusals(self, wanted: Wanted) -> list[str]:
-        return []
-
-    def plan(self, openings: Sequence[Opening]) -> str:
-        return "".join(f"{one.address} {one.port}\n" for one in sorted(openings))
-
-    def current(self) -> str:
-        return "".join(RULES)
-
-    def apply(self, openings: Sequence[Opening]) -> None:
-        RULES[:] = [self.plan(openings)]
-
-    def remove(self) -> None:
-        RULES.clear()
 
 
 def nothing(argv: list[str], stdin: str = "") -> tuple[int, str, str]:
@@ -100,7 +73,7 @@ def test_what_it_does_not_know_is_answered_with_its_usage(folder: Path, words: t
 def test_it_opens_tells_what_it_did_and_heals(folder: Path) -> None:
     record(folder, NAME)
     assert do("apply") == (0, "The openings in wall were brought up to date.", "")
-    assert RULES == ["127.0.0.1 443\n"]
+    assert RULES == {"wall": ["127.0.0.1 443\n"]}
     assert do("apply")[1] == "The openings in wall were as they should be."
     status = json.loads(do("status")[1])
     assert (status["backend"], status["in_place"], status["rules"]) == ("wall", True, ["127.0.0.1 443"])

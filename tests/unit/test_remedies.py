@@ -74,10 +74,6 @@ def test_the_remedy_is_the_right_one(letter: str, name: str, where: str, words: 
     assert words in str(error), str(error)
 
 
-def hides(earlier: tuple[str, ...], later: tuple[str, ...]) -> bool:
-    return not earlier or (bool(later) and set(later) <= set(earlier))
-
-
 def test_every_row_of_the_table_can_be_reached() -> None:
     """A row that an earlier row hides would never be read."""
     for number, rule in enumerate(remedies.RULES):
