@@ -154,6 +154,7 @@ class TestBackup:
     def test_a_user_who_may_not_read_it(self, host: KeptHost) -> None:
         result = host.run("backup", uid=65534)
         assert result.failed and not host.archives
+        assert "become a user who may read it" in result["next_step"]
 
 
 class TestRestore:

@@ -159,7 +159,8 @@ def test_what_is_gone_is_removed_and_what_cannot_be_is_told(env: Path, monkeypat
 
 
 def test_a_directory_that_cannot_be_locked_is_told(env: Path) -> None:
-    with pytest.raises(FileError), files.locked(str(env), 0.1):
+    with pytest.raises(FileError, match="cannot be opened as user"), files.locked(str(env), 0.1):
         pass
-    with files.locked(str(env.parent), 0.1), pytest.raises(FileError), files.locked(str(env.parent), 0.1):
+    held = pytest.raises(FileError, match="Another run has held the lock")
+    with files.locked(str(env.parent), 0.1), held, files.locked(str(env.parent), 0.1):
         pass

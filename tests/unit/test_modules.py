@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.selfhosted.bitwarden.plugins.module_utils.files import locked
 from unit.module_runner import ROOT, Result, run_module
 from unit.recorded_world import ACME, PROXIES, Recorded, StandIn
@@ -668,13 +669,19 @@ def test_a_missing_library_is_named_by_every_module(world: Recorded, tmp_path: P
     hidden.write_text("raise ImportError('hidden by a test')\n")
     environment = {"PYTHONPATH": f"{hidden.parent}:{ROOT / '.cache'}"}
     key = {"url": world.urls["self_hosted"], **world.credentials("self_hosted", "owner")}
-    given: dict[str, dict[str, str]] = {
+    ours = {**key, "organization": NAME}
+    given: dict[str, dict[str, Any]] = {
         "organization_info": key,
-        "billing_sync": {**key, "organization": NAME},
-        "license_sync": {**key, "organization": NAME},
-        "billing_sync_token": {**key, "organization": NAME, "master_password": "a long password"},
+        "billing_sync": ours,
+        "license": ours,
+        "license_sync": ours,
+        "sponsorship": {**ours, "sponsorships": []},
+        "sponsorship_info": ours,
+        "billing_sync_token": {**ours, "master_password": "a long password"},
         "installation_info": {"url": key["url"], "installation_id": ACME["cloud"]},
     }
+    groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    assert set(given) == {name for group in groups.values() for name in group}
     for module, arguments in given.items():
         result = run_module(module, arguments, env=environment)
         assert result.failed

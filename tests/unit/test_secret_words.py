@@ -130,7 +130,7 @@ def test_an_error_of_any_type_is_told(error: object) -> None:
 @pytest.mark.parametrize("length", [30, 60, 120])
 def test_an_answer_that_ends_in_a_token_shows_no_part_of_it(length: int) -> None:
     said = asked(Answer(200, json.dumps({"access_token": JWT})[:length])).said
-    assert said.startswith('{"access_token": "') and "eyJhbGciOiJSUzI1NiIs" not in said
+    assert said == '{"access_token": "********'
 
 
 def test_what_the_server_gave_is_not_quoted_when_it_comes_back() -> None:

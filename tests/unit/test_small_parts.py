@@ -204,12 +204,17 @@ def test_times_of_certificates(tag: int, text: bytes, year: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "text"),
-    [(4, b"20501231235959Z"), (der.GENERALIZED_TIME, b"20501231235959"), (der.UTC_TIME, b"4912312359Z"),
-     (der.GENERALIZED_TIME, b"2050123123595Z0"), (der.UTC_TIME, b"499931235959Z")],
-)  # fmt: skip
-def test_what_is_no_time_of_a_certificate(tag: int, text: bytes) -> None:
-    with pytest.raises(ValueError, match=r".+"):
+    ("tag", "text", "words"),
+    [
+        (4, b"20501231235959Z", "this is no time"),
+        (der.GENERALIZED_TIME, b"20501231235959", "not understood"),
+        (der.UTC_TIME, b"4912312359Z", "not understood"),
+        (der.GENERALIZED_TIME, b"2050123123595Z0", "not understood"),
+        (der.UTC_TIME, b"499931235959Z", "month must be in"),
+    ],
+)
+def test_what_is_no_time_of_a_certificate(tag: int, text: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         der.moment(tag, text)
 
 
