@@ -117,7 +117,7 @@ class Host:
     def arguments(self, **arguments: Any) -> dict[str, Any]:
         # Lite believes to be reached by https.
         url = {"url": self.url} if self.deployment.startswith("lite") else {}
-        return {"directory": str(self.directory), "timeout": 15, "lock_timeout": 2, **url, **arguments}
+        return {"directory": str(self.directory), "timeout": 30, "lock_timeout": 2, **url, **arguments}
 
     def write(self, key: str, value: str, **arguments: Any) -> Result:
         """Sets a key as a playbook does, with a way back."""
