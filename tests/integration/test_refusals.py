@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from labkit import Lab
 
-CLOUD_GIVEN = "is a Bitwarden cloud, but this module works on a self-hosted server"
+CLOUD_GIVEN = "the address is the Bitwarden cloud, and this only exists at a self-hosted server"
 
 
 @pytest.fixture(scope="module")
