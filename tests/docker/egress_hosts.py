@@ -54,20 +54,24 @@ class Host:
             time.sleep(0.3)
 
     @contextmanager
-    def never_closed(self, path: str, address: str, seconds: float = 10.0) -> Iterator[None]:
-        """It answers at every moment."""
+    def never_closed(self, *watched: tuple[str, str], seconds: float = 10.0) -> Iterator[None]:
+        """From each path its address answers at every moment."""
         told: list[tuple[int, int]] = []
-        watch = threading.Thread(
-            target=lambda: told.append(self.world.watch(self.name, path, [address], PORT, seconds))
-        )
-        watch.start()
+
+        def watch(path: str, address: str) -> None:
+            told.append(self.world.watch(self.name, path, [address], PORT, seconds))
+
+        watches = [threading.Thread(target=watch, args=one) for one in watched]
+        for one in watches:
+            one.start()
         time.sleep(0.7)
         yield
-        assert watch.is_alive(), "the watch ended before the change did"
-        watch.join()
-        tried, shut = told[0]
-        assert tried > 20, told
-        assert shut == 0, told
+        in_time = all(one.is_alive() for one in watches)
+        for one in watches:
+            one.join()
+        assert in_time, "the watch ended before the change did"
+        assert [shut for _tried, shut in told] == [0] * len(watched), told
+        assert min(tried for tried, _shut in told) > 20, told
 
 
 def settles(look: Callable[[], Seen]) -> Seen:

@@ -65,7 +65,7 @@ def test_addresses_move_without_a_reload_and_without_a_closed_moment(host: Host,
     backend.apply(openings(*LISTED, *KEPT))
     host.becomes([*LISTED, *KEPT], "open")
     host.calls.clear()
-    with host.never_closed("containers", KEPT[0]), host.never_closed("host", KEPT[1]):
+    with host.never_closed(("containers", KEPT[0]), ("host", KEPT[1])):
         backend.apply(openings(*MOVED, *KEPT))
     assert not any("--reload" in call for call in host.calls)
     assert backend.current() == backend.plan(openings(*MOVED, *KEPT))

@@ -53,7 +53,7 @@ def test_what_is_listed_is_open_and_nothing_else_until_it_is_removed(host: Host,
 
 def test_addresses_move_without_a_closed_moment(host: Host, backend: Ufw) -> None:
     backend.apply(openings(*LISTED, *KEPT))
-    with host.never_closed("containers", KEPT[0]), host.never_closed("host", KEPT[1]):
+    with host.never_closed(("containers", KEPT[0]), ("host", KEPT[1])):
         backend.apply(openings(*MOVED, *KEPT))
     assert backend.current() == backend.plan(openings(*MOVED, *KEPT))
     assert set(host.reach(MOVED).values()) == {"open"}
