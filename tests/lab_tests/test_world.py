@@ -74,7 +74,6 @@ def test_owners_own_their_organizations(lab: Lab) -> None:
 
 
 def test_the_owner_has_the_organization_key_in_the_form_of_an_rsa_cipher(lab: Lab) -> None:
-    """That the account's private key opens it, the client's test shows."""
     member = _row(lab, "server-us1", "OrganizationUser")
     user = _row(lab, "server-us1", "User")
     assert member["UserId"] == user["Id"]

@@ -164,6 +164,14 @@ def test_no_order_is_left_to_chance() -> None:
     assert not [f"{path.name}: {found[0]}" for path in files for found in chance.finditer(path.read_text("utf-8"))]
 
 
+def test_plays_take_servers_in_the_order_of_the_inventory() -> None:
+    """A group that a play makes has the order of the answers: whoever is quickest would be changed first."""
+    plays = [play for path in (ROOT / "playbooks").glob("*.yml") for play in yaml.safe_load(path.read_text("utf-8"))]
+    made = [hosts for hosts in (str(play.get("hosts", "")) for play in plays) if "groups." in hosts]
+    assert len(made) >= 4
+    assert not [hosts for hosts in made if not hosts.startswith("{{ groups.bitwarden | default([])")]
+
+
 def test_files_of_tests_have_names_of_their_own() -> None:
     """Two of one name cannot be collected in one run, which only shows at its end."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
